@@ -1,0 +1,49 @@
+"""The language of orders."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from contracts.message import Command, Event
+from contracts.values import Address, Contact, Line, Money
+
+
+class OrderPlaced(Event, frozen=True, kw_only=True):
+    """A customer has ordered. It carries what the steps of the checkout need, and no card data but the token."""
+
+    wire_type: ClassVar[str] = "orders.order_placed.v1"
+    order_id: UUID
+    lines: tuple[Line, ...]
+    total: Money
+    payment_token: str
+    ship_to: Address
+    placed_at: datetime
+
+
+class ConfirmOrder(Command, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "orders.confirm_order.v1"
+    order_id: UUID
+
+
+class OrderConfirmed(Event, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "orders.order_confirmed.v1"
+    order_id: UUID
+    contact: Contact
+    total: Money
+    confirmed_at: datetime
+
+
+class CancelOrder(Command, frozen=True, kw_only=True):
+    """`reason` is one of the codes of `contracts.reasons`."""
+
+    wire_type: ClassVar[str] = "orders.cancel_order.v1"
+    order_id: UUID
+    reason: str
+
+
+class OrderCancelled(Event, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "orders.order_cancelled.v1"
+    order_id: UUID
+    contact: Contact
+    reason: str
+    cancelled_at: datetime

@@ -1,0 +1,29 @@
+"""The errors of messaging. Only the first two are for handlers to raise."""
+
+
+class MessagingError(Exception):
+    """Any error of this package."""
+
+
+class TransientError(MessagingError):
+    """The attempt failed and another may succeed: it is made after a pause that grows with each attempt."""
+
+
+class PermanentError(MessagingError):
+    """No further attempt can succeed: the message goes to the dead letters at once."""
+
+
+class InvalidMessage(PermanentError):
+    """The message cannot be understood: its type, its headers or its body are not what the contract says."""
+
+
+class NoUnitOfWork(MessagingError):
+    """Something was sent or published outside of a unit of work, where a crash could lose it."""
+
+
+class LeaseLost(MessagingError):
+    """Another delivery has taken the gateway call over; what this one learned is not stored."""
+
+
+class Unroutable(MessagingError):
+    """A command has no queue in the topology."""
