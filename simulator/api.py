@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import errno
 import functools
 import logging
 import secrets
@@ -24,7 +25,7 @@ from simulator.settings import Settings
 log = logging.getLogger("simulator")
 
 MOST_HANGING = 16
-"""Answers held back at once; a further one is dropped without the wait, so that threads are left for others."""
+"""Answers held back at once; a further one is dropped without the wait and leaves threads for others."""
 MOST_ENTRIES = 1000
 BROWSER_PATHS = {"/v1/tokens": "POST", "/v1/test-cards": "GET"}
 """What a shop's page may call from the browser. Everything else is for servers."""
@@ -32,6 +33,10 @@ BROWSER_PATHS = {"/v1/tokens": "POST", "/v1/test-cards": "GET"}
 
 class AnswerLost(ConnectionResetError):
     """Ends the request without an answer: gunicorn closes the connection, as for a client that has gone."""
+
+    def __init__(self) -> None:
+        # Without the number gunicorn would report a fault of its own.
+        super().__init__(errno.ECONNRESET, "the answer is held back on purpose")
 
 
 class Application:
