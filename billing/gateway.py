@@ -189,7 +189,7 @@ class _Connection:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> T:
-        """The decoded answer of 200 and of 402, a business refusal. No message shows the body: it may hold a token."""
+        """The decoded answer of 200 and 402, a business refusal. No error shows the body and its token."""
         what = f"{method} {address}"
         try:
             response = self._pool.request(
@@ -200,7 +200,7 @@ class _Connection:
             )
         except urllib3.exceptions.HTTPError as error:
             raise TransientError(
-                f"{what} at the payment gateway {self._base_url} got no answer, so whether it was carried out is "
+                f"{what} at the payment gateway {self._base_url} got no answer; whether it was done is "
                 f"unknown ({type(error).__name__}: {error}). Repeat it with the same key."
             ) from error
         if response.status in (200, 402):
