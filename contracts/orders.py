@@ -5,7 +5,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from contracts.message import Command, Event
-from contracts.values import Address, Contact, Line, Money
+from contracts.values import Address, Contact, Money, PricedLine
 
 
 class OrderPlaced(Event, frozen=True, kw_only=True):
@@ -13,11 +13,19 @@ class OrderPlaced(Event, frozen=True, kw_only=True):
 
     wire_type: ClassVar[str] = "orders.order_placed.v1"
     order_id: UUID
-    lines: tuple[Line, ...]
+    lines: tuple[PricedLine, ...]
     total: Money
     payment_token: str
     ship_to: Address
     placed_at: datetime
+
+
+class ContactGiven(Event, frozen=True, kw_only=True):
+    """Who is to be told. It is in the order's stream and has no subscriber, so that it travels nowhere."""
+
+    wire_type: ClassVar[str] = "orders.contact_given.v1"
+    order_id: UUID
+    contact: Contact
 
 
 class ConfirmOrder(Command, frozen=True, kw_only=True):

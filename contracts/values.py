@@ -25,6 +25,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Quantity
 
 
+class PricedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """So many pieces of one article, under the name and at the price for one piece that the customer saw."""
+
+    sku: Sku
+    name: str
+    quantity: Quantity
+    unit_price: Money
+
+
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Where a parcel goes."""
 

@@ -1,0 +1,19 @@
+# Two commands are enough: `make up` runs the shop, `make test` runs the whole suite.
+PYTHON ?= python3
+
+.PHONY: help up test down clean
+
+help:
+	@$(PYTHON) -m launcher help
+
+up:
+	@$(PYTHON) -m launcher up
+
+test:
+	@$(PYTHON) -m launcher test $(ARGS)
+
+down:
+	@$(PYTHON) -m launcher down
+
+clean:
+	@$(PYTHON) -m launcher clean

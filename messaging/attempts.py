@@ -1,0 +1,110 @@
+"""Failed attempts: recorded, and repeated through the outbox after a pause that grows."""
+
+import random
+import traceback
+from datetime import datetime, timedelta
+
+import msgspec
+from django.conf import settings
+from django.db import connections, transaction
+
+from eventstore.store import Statement
+from messaging.delivery import Delivery
+from messaging.envelope import Envelope, utc_now
+from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
+
+_RECORD = """
+INSERT INTO messaging_failedattempt (consumer, message_id, replay_id, attempt, type, correlation_id, exception,
+                                     traceback, failed_at, next_attempt_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (consumer, message_id, replay_id, attempt) DO NOTHING
+RETURNING id"""
+
+_RECORDED = """
+SELECT next_attempt_at FROM messaging_failedattempt
+WHERE consumer = %s AND message_id = %s AND replay_id IS NOT DISTINCT FROM %s AND attempt = %s"""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An attempt that has failed already; `next_attempt_at` is None where it was the last."""
+
+    next_attempt_at: datetime | None
+
+
+def pause_before(attempt: int) -> timedelta:
+    """The pause before this attempt (2 is the first repetition): doubled each time, with up to half of it as jitter."""
+    longest: float = settings.RETRY_LONGEST_PAUSE
+    seconds = min(longest, settings.RETRY_FIRST_PAUSE * 2.0 ** min(attempt - 2, 32))
+    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))
+
+
+def recorded(envelope: Envelope, *, service: str) -> Recorded | None:
+    """What is recorded of this very attempt; None where nothing is."""
+    with connections[settings.SERVICES[service]].cursor() as cursor:
+        cursor.execute(_RECORDED, [service, envelope.message_id, envelope.replay_id, envelope.attempt])
+        row = cursor.fetchone()
+    return None if row is None else Recorded(row[0])
+
+
+def record(
+    error: BaseException,
+    *,
+    envelope: Envelope,
+    delivery: Delivery,
+    service: str,
+    is_final: bool,
+    also: Statement | None = None,
+) -> None:
+    """Record a failed attempt and, unless it is final, put the next one in the outbox: one transaction.
+
+    Repeating it for the same attempt changes nothing. `also` is run in the same transaction.
+    """
+    database: str = settings.SERVICES[service]
+    now = utc_now()
+    next_attempt_at = None if is_final else now + pause_before(envelope.attempt + 1)
+    with transaction.atomic(using=database), connections[database].cursor() as cursor:
+        cursor.execute(
+            _RECORD,
+            [
+                service,
+                envelope.message_id,
+                envelope.replay_id,
+                envelope.attempt,
+                envelope.type,
+                envelope.correlation_id,
+                f"{type(error).__name__}: {error}"[:2000].replace("\x00", "�"),
+                "".join(traceback.format_exception(error))[-20_000:].replace("\x00", "�"),
+                now,
+                next_attempt_at,
+            ],
+        )
+        is_first_record = cursor.fetchone() is not None
+        if also is not None:
+            cursor.execute(*also)
+        if is_first_record and next_attempt_at is not None:
+            put_back(
+                delivery,
+                envelope=envelope,
+                service=service,
+                attempt=envelope.attempt + 1,
+                available_at=next_attempt_at,
+            )
+
+
+def put_back(
+    delivery: Delivery, *, envelope: Envelope, service: str, attempt: int, available_at: datetime
+) -> None:
+    """Put the message in the outbox for this service's queue alone, in the open transaction."""
+    again = OutgoingMessage(
+        envelope=envelope.following(attempt=attempt, came_by=(delivery.exchange, delivery.routing_key)),
+        body=delivery.payload,
+        service=service,
+        exchange="",
+        routing_key=service,
+        available_at=available_at,
+    )
+    statements = [insert_statement([again]), wake_relay_statement()]
+    with connections[settings.SERVICES[service]].cursor() as cursor:
+        cursor.execute(
+            ";".join(sql for sql, _ in statements), [value for _, values in statements for value in values]
+        )

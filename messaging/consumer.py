@@ -1,0 +1,256 @@
+"""Handling one message: claim its key, run the handler, write what follows, commit.
+
+`consume` returns when the delivery may be acknowledged and raises `Rejected` when the broker is to move it to
+the dead letters. Whatever happens in between leaves either everything or nothing, and the message is delivered
+again.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+
+from contracts.message import Command, Message
+from eventstore.errors import ConcurrentAppend
+from eventstore.store import Statement
+from messaging import attempts, idempotency, topology
+from messaging.database import is_away, is_repeatable, wait_until_back
+from messaging.delivery import Delivery, open_message
+from messaging.envelope import Envelope, utc_now
+from messaging.errors import InvalidMessage, LeaseLost, MessagingError, PermanentError
+from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.unit_of_work import UnitOfWork, unit_of_work
+
+log = logging.getLogger(__name__)
+
+_REPETITIONS_IN_PLACE = 20
+
+
+class Rejected(MessagingError):
+    """The message is to be moved to the dead letters; why is recorded."""
+
+
+class _CallUnderWay(Exception):
+    """Another delivery is asking the gateway; this one comes back when that lease has ended."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"until {until:%H:%M:%S}")
+        self.until = until
+
+
+class _CallFailed(Exception):
+    """The gateway could not be asked. The statement lets the next attempt ask again without waiting."""
+
+    def __init__(self, error: Exception, release: Statement) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.release = release
+
+
+def consume(service: str, delivery: Delivery) -> None:
+    """Handle one delivery in the service's database.
+
+    On return it is handled, or put back into the outbox for later. Raises `Rejected` where it never can be.
+    Waits as long as the service's database is away.
+    """
+    handlers = handlers_of(service)
+    try:
+        envelope, message = open_message(delivery, handled=set(handlers))
+    except InvalidMessage as error:
+        reject_unreadable(error, delivery=delivery, service=service)
+    handler = handlers[envelope.type]
+    database: str = settings.SERVICES[service]
+    repetitions = 0
+    while True:
+        try:
+            if delivery.is_redelivered and _is_settled(envelope, service=service):
+                return
+            _attempt(handler, message, envelope=envelope, delivery=delivery)
+            return
+        except (DatabaseError, ConcurrentAppend) as error:
+            if isinstance(error, DatabaseError) and is_away(error, database=database):
+                wait_until_back(database)
+                continue
+            is_passing = isinstance(error, ConcurrentAppend) or is_repeatable(error)
+            if is_passing and repetitions < _REPETITIONS_IN_PLACE:
+                repetitions += 1
+                continue
+            failure: Exception = error
+        except LeaseLost as error:
+            log.info("%s %s: %s", envelope.type, envelope.message_id, error)
+            return
+        except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
+            failure = error
+        if _settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
+            return
+
+
+def reject_unreadable(error: InvalidMessage, *, delivery: Delivery, service: str) -> None:
+    """Record, where it has an envelope at all, a message that cannot be understood; raises `Rejected`."""
+    log.error("%s: rejected a message that cannot be read: %s", service, error)
+    try:
+        envelope = Envelope.from_headers(delivery.headers)
+    except InvalidMessage:
+        raise Rejected(str(error)) from error
+    while not _settle_failure(error, envelope=envelope, delivery=delivery, service=service):
+        pass
+
+
+def _attempt(
+    handler: Handler | GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
+) -> None:
+    try:
+        if isinstance(handler, Handler):
+            _run(handler, message, envelope=envelope)
+        else:
+            _run_by_gateway(handler, message, envelope=envelope)
+    except _CallUnderWay as other:
+        database = settings.SERVICES[handler.service]
+        with transaction.atomic(using=database):
+            attempts.put_back(
+                delivery,
+                envelope=envelope,
+                service=handler.service,
+                attempt=envelope.attempt,
+                available_at=other.until,
+            )
+
+
+def _run(handler: Handler, message: Message, *, envelope: Envelope) -> None:
+    key = envelope.idempotency_key
+    action = idempotency.action_key(key)
+    with unit_of_work(handler.service, cause=envelope) as work:
+        free = idempotency.claim(
+            [key] if action is None else [action, key],
+            envelope=envelope,
+            consumer=handler.service,
+            database=work.database,
+            now=work.now,
+        )
+        if key not in free:
+            _answer_again(key, message, work=work)
+            return
+        reply = handler.run(message)
+        if reply is not None:
+            _keep_reply(work, reply, [key] if action is None else [action, key])
+
+
+def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> None:
+    service = handler.service
+    key = envelope.idempotency_key
+    action = idempotency.action_key(key)
+    with unit_of_work(service, cause=envelope) as work:
+        begun = _begin_call(handler, message, envelope=envelope, work=work, action=action)
+        if begun is None:
+            return
+        request, fence = begun
+    try:
+        outcome = handler.call(request, key)
+    except Exception as error:
+        raise _CallFailed(
+            error, idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
+        ) from error
+    with unit_of_work(service, cause=envelope) as work:
+        if not idempotency.is_held(key, fence=fence, consumer=service, database=work.database):
+            raise LeaseLost("another delivery has taken this call over and stores its outcome")
+        reply = handler.conclude(message, outcome)
+        _keep_reply(work, reply, [key] if action is None else [action, key])
+
+
+def _begin_call(
+    handler: GatewayHandler, message: Message, *, envelope: Envelope, work: UnitOfWork, action: str | None
+) -> tuple[dict[str, Any], int] | None:
+    """Claim the call: what to ask and our fence. None where the message is answered already."""
+    names = {"consumer": handler.service, "database": work.database}
+    key = envelope.idempotency_key
+    lease_until = work.now + timedelta(seconds=settings.GATEWAY_LEASE)
+    if action is not None:
+        _close_action(action, envelope=envelope, work=work, service=handler.service)
+    request = handler.prepare(message, action)
+    if idempotency.claim(
+        [key], envelope=envelope, now=work.now, started={key: request}, lease_until=lease_until, **names
+    ):
+        return request, 1
+    held = idempotency.lock(key, **names)
+    if held.state == "finished":
+        _answer_again(key, message, work=work)
+        return None
+    if held.lease_until is not None and held.lease_until > work.now:
+        raise _CallUnderWay(held.lease_until)
+    fence = idempotency.take_over(key, lease_until=lease_until, **names)
+    return held.request or request, fence
+
+
+def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service: str) -> None:
+    """Make sure that the action will have no further effect of its own, before it is undone."""
+    names = {"consumer": service, "database": work.database}
+    if idempotency.claim([action], envelope=envelope, now=work.now, **names):
+        return
+    held = idempotency.lock(action, **names)
+    if held.state == "finished":
+        return
+    if held.lease_until is not None and held.lease_until > work.now:
+        raise _CallUnderWay(held.lease_until)
+    idempotency.close(action, now=work.now, **names)
+
+
+def _answer_again(key: str, message: Message, *, work: UnitOfWork) -> None:
+    """Send the reply of a finished command again, under its own message id."""
+    if not isinstance(message, Command):
+        return
+    reply = idempotency.lock(key, consumer=work.service, database=work.database).reply
+    if reply is not None and topology.has_subscriber(reply.envelope.type):
+        work.outgoing.append(reply)
+
+
+def _keep_reply(work: UnitOfWork, reply: Any, keys: list[str]) -> None:
+    statement = idempotency.finish_statement(
+        keys, reply=work.message_of(reply), consumer=work.service, now=work.now
+    )
+    work.add_statement(statement)
+
+
+def _is_settled(envelope: Envelope, *, service: str) -> bool:
+    """Whether this very attempt has failed and been recorded before the broker could be told."""
+    known = attempts.recorded(envelope, service=service)
+    if known is None:
+        return False
+    if known.next_attempt_at is None:
+        raise Rejected(f"attempt {envelope.attempt} was the last and is recorded")
+    return True
+
+
+def _settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery, service: str) -> bool:
+    """Record the failure; True when the delivery may be acknowledged, False when it is to be tried here again.
+
+    Raises `Rejected` where no further attempt is made.
+    """
+    if isinstance(failure, Rejected):
+        raise failure
+    release = None
+    if isinstance(failure, _CallFailed):
+        failure, release = failure.error, failure.release
+    is_final = isinstance(failure, PermanentError) or envelope.attempt >= settings.RETRY_ATTEMPTS
+    try:
+        attempts.record(
+            failure, envelope=envelope, delivery=delivery, service=service, is_final=is_final, also=release
+        )
+    except DatabaseError as error:
+        if not is_away(error, database=settings.SERVICES[service]):
+            raise
+        wait_until_back(settings.SERVICES[service])
+        return False
+    log.warning(
+        "%s %s: attempt %s failed, %s: %s: %s",
+        envelope.type,
+        envelope.message_id,
+        envelope.attempt,
+        "given up" if is_final else "to be repeated",
+        type(failure).__name__,
+        failure,
+    )
+    if is_final:
+        raise Rejected(f"{type(failure).__name__}: {failure}") from failure
+    return True

@@ -1,0 +1,55 @@
+"""Telling a database that is away, or busy, from one that refuses."""
+
+import logging
+import time
+
+import psycopg2
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+log = logging.getLogger(__name__)
+
+_REPEATABLE = {"40001", "40P01", "55P03"}
+"""Serialization failure, deadlock, lock not available: the same transaction may succeed at once."""
+_AWAY = {"57P01", "57P02", "57P03", "53300", "25006"}
+"""Shut down by an administrator, crashed, starting up, too many connections, read-only standby."""
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    cause = error.__cause__
+    return cause.pgcode if isinstance(cause, psycopg2.Error) else None
+
+
+def is_away(error: DatabaseError, *, database: str) -> bool:
+    """Whether the error says that the connection is gone or the server is not ready."""
+    state = _sqlstate(error)
+    if state is not None and (state in _AWAY or state.startswith("08")):
+        return True
+    connection = connections[database].connection
+    is_closed = connection is None or connection.closed != 0
+    return isinstance(error, (OperationalError, InterfaceError)) and (state is None or is_closed)
+
+
+def is_repeatable(error: DatabaseError) -> bool:
+    """Whether the same transaction may be run again at once."""
+    return _sqlstate(error) in _REPEATABLE
+
+
+def wait_until_back(database: str) -> None:
+    """Wait until the database answers again; no attempt is counted meanwhile."""
+    connection = connections[database]
+    pause = 0.05
+    is_said = False
+    while True:
+        connection.close()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            if is_said:
+                log.info("database %s is back", database)
+            return
+        except DatabaseError as error:
+            if not is_said:
+                log.warning("database %s is away, waiting: %s", database, str(error).strip())
+                is_said = True
+            time.sleep(pause)
+            pause = min(2.0, pause * 2)

@@ -1,0 +1,61 @@
+"""The outbox table's SQL: rows are written in the sender's transaction and wake the relay when it commits."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from eventstore.store import Statement
+from messaging.envelope import Envelope
+
+CHANNEL = "outbox"
+"""The PostgreSQL notification that wakes the relay."""
+
+_INSERT = """
+INSERT INTO messaging_outboxmessage (message_id, known_key, service, type, exchange, routing_key, headers, body,
+                                     available_at, created_at, failures, last_error)
+SELECT message_id, known_key, service, type, exchange, routing_key, headers, body, available_at, now(), 0, ''
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::jsonb[],
+            %s::timestamptz[])
+     AS given (message_id, known_key, service, type, exchange, routing_key, headers, body, available_at)
+ON CONFLICT (known_key) DO UPDATE SET
+    message_id = excluded.message_id, headers = excluded.headers, body = excluded.body,
+    available_at = excluded.available_at"""
+
+
+class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A row to be: the message, where it goes first, and from when on."""
+
+    envelope: Envelope
+    body: dict[str, Any]
+    service: str
+    exchange: str
+    routing_key: str
+    available_at: datetime
+    known_key: str | None = None
+
+
+def insert_statement(messages: Sequence[OutgoingMessage]) -> Statement:
+    """Insert the rows in order; a row with a known key that is already waiting is moved instead."""
+    return _INSERT, [
+        [message.envelope.message_id for message in messages],
+        [message.known_key for message in messages],
+        [message.service for message in messages],
+        [message.envelope.type for message in messages],
+        [message.exchange for message in messages],
+        [message.routing_key for message in messages],
+        [msgspec.json.encode(message.envelope).decode() for message in messages],
+        [msgspec.json.encode(message.body).decode() for message in messages],
+        [message.available_at for message in messages],
+    ]
+
+
+def delete_statement(known_keys: Sequence[str]) -> Statement:
+    """Take back rows that are still waiting."""
+    return "DELETE FROM messaging_outboxmessage WHERE known_key = ANY(%s)", [list(known_keys)]
+
+
+def wake_relay_statement() -> Statement:
+    """Delivered by PostgreSQL to the listening relay when the transaction commits."""
+    return "SELECT pg_notify(%s, '')", [CHANNEL]

@@ -1,0 +1,46 @@
+"""What the orders service reacts to."""
+
+from contracts.billing import CaptureRefused, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided
+from contracts.inventory import StockReleased, StockReserved, StockUnavailable
+from contracts.message import Event
+from contracts.orders import CancelOrder, ConfirmOrder
+from contracts.shipping import ShipmentBooked, ShipmentCancelled, ShipmentRefused
+from messaging.handling import handles
+from orders import services
+from orders.models import OrderStep
+
+_Name, _State = OrderStep.Name, OrderStep.State
+
+PROGRESS = {
+    StockReserved: (_Name.RESERVE, _State.DONE),
+    StockUnavailable: (_Name.RESERVE, _State.REFUSED),
+    StockReleased: (_Name.RESERVE, _State.UNDONE),
+    PaymentAuthorized: (_Name.AUTHORIZE, _State.DONE),
+    PaymentDeclined: (_Name.AUTHORIZE, _State.REFUSED),
+    PaymentVoided: (_Name.AUTHORIZE, _State.UNDONE),
+    ShipmentBooked: (_Name.SHIP, _State.DONE),
+    ShipmentRefused: (_Name.SHIP, _State.REFUSED),
+    ShipmentCancelled: (_Name.SHIP, _State.UNDONE),
+    PaymentCaptured: (_Name.CAPTURE, _State.DONE),
+    CaptureRefused: (_Name.CAPTURE, _State.REFUSED),
+}
+"""What each event of another service means for the order's progress."""
+
+
+@handles(ConfirmOrder)
+def confirm_order(command: ConfirmOrder) -> Event:
+    return services.confirm(command.order_id)
+
+
+@handles(CancelOrder)
+def cancel_order(command: CancelOrder) -> Event:
+    return services.cancel(command.order_id, reason=command.reason)
+
+
+def _record_progress(event: Event) -> None:
+    step, state = PROGRESS[type(event)]
+    services.record_progress(event.order_id, step=step, state=state)
+
+
+for _event_type in PROGRESS:
+    handles(_event_type)(_record_progress)

@@ -1,0 +1,101 @@
+"""The environment as typed settings. A missing or wrong variable stops the start with a sentence naming it."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+_environment = environ.Env()
+
+ROOT = Path(__file__).resolve().parent.parent
+ENV_FILE = Path(os.environ.get("MAKEGOOD_ENV_FILE") or ROOT / ".dev" / "services.env")
+
+if ENV_FILE.is_file():
+    environ.Env.read_env(ENV_FILE, overwrite=False)
+
+
+def required(name: str) -> str:
+    """The variable's value; there is no default for what a wrong guess would break."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ImproperlyConfigured(
+            f"{name} is not set. Set it in the environment or in {ENV_FILE} (`make up` writes that file)."
+        )
+    return value
+
+
+def text(name: str, default: str) -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str) -> bool:
+    """True or false; absent is false."""
+    value = os.environ.get(name, "").strip().lower()
+    if value in ("", "0", "false", "no", "off"):
+        return False
+    if value in ("1", "true", "yes", "on"):
+        return True
+    raise ImproperlyConfigured(f"{name} is {value!r}; write true or false.")
+
+
+def number(name: str, default: float, *, least: float = 0) -> float:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return default
+    try:
+        parsed = float(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {value!r}; write a number.") from None
+    if parsed < least:
+        raise ImproperlyConfigured(f"{name} is {value}; it must be at least {least:g}.")
+    return parsed
+
+
+def whole(name: str, default: int, *, least: int = 0) -> int:
+    value = number(name, default, least=least)
+    if value != int(value):
+        raise ImproperlyConfigured(f"{name} is {value}; write a whole number.")
+    return int(value)
+
+
+def listed(name: str) -> list[str]:
+    return [part.strip() for part in os.environ.get(name, "").split(",") if part.strip()]
+
+
+def url(name: str) -> str:
+    value = required(name).rstrip("/")
+    if urlsplit(value).scheme not in ("http", "https"):
+        raise ImproperlyConfigured(f"{name} is {value!r}; write an address that begins with http:// or https://.")
+    return value
+
+
+def broker_url() -> str:
+    """`amqp://…`, or several of a cluster joined by `;`."""
+    value = required("BROKER_URL")
+    for part in value.split(";"):
+        if urlsplit(part).scheme not in ("amqp", "amqps"):
+            raise ImproperlyConfigured(
+                "BROKER_URL must be one address amqp://user:password@host:port/vhost, or several joined by ';'."
+            )
+    return value
+
+
+def database(name: str) -> dict[str, Any] | None:
+    """Django's settings of the PostgreSQL database named by a URL; None where the variable is absent."""
+    if not os.environ.get(name, "").strip():
+        return None
+    parsed: dict[str, Any] = dict(_environment.db_url(name))
+    if "postgresql" not in parsed["ENGINE"]:
+        raise ImproperlyConfigured(f"{name} must begin with postgres://; Makegood works on PostgreSQL only.")
+    options = dict(parsed.get("OPTIONS", {}))
+    options.setdefault("application_name", "makegood")
+    return {**parsed, "OPTIONS": options, "CONN_MAX_AGE": 300, "CONN_HEALTH_CHECKS": True}
+
+
+def mail() -> dict[str, Any]:
+    """Django's e-mail settings from EMAIL_URL, such as smtp://…, consolemail:// or filemail:///folder."""
+    required("EMAIL_URL")
+    return dict(_environment.email_url("EMAIL_URL"))

@@ -1,0 +1,197 @@
+"""Every setting, read once. Names that the environment must give have no default."""
+
+from project import environment as env
+
+ROOT = env.ROOT
+
+SECRET_KEY = env.required("SECRET_KEY")
+DEBUG = env.flag("DEBUG")
+DEMONSTRATION = env.flag("DEMONSTRATION")
+"""Demonstration mode: the shop shows the gateway's test cards."""
+ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.listed("CSRF_TRUSTED_ORIGINS")
+
+# --- services and their databases -------------------------------------------------------------------------
+
+SERVICE_NAMES = ("orders", "inventory", "billing", "shipping", "sagas", "notifications", "operations")
+_OF_DEFAULT = ("sagas", "operations")
+"""Saga records, operators' jobs, users and the admin live in `default`."""
+
+_default = env.database("DATABASE_URL")
+if _default is None:
+    env.required("DATABASE_URL")
+DATABASES = {"default": _default}
+SERVICES = {}
+"""Each service's database alias. A service without a URL of its own shares `default`."""
+for _name in SERVICE_NAMES:
+    _own = None if _name in _OF_DEFAULT else env.database(f"{_name.upper()}_DATABASE_URL")
+    if _own is not None:
+        DATABASES[_name] = _own
+    SERVICES[_name] = _name if _own is not None else "default"
+
+DATABASE_ROUTERS = ["project.routers.ServiceRouter"]
+SERVICE = env.text("SERVICE", "")
+"""The one service that this process works for; empty for the web, the relay and the command line."""
+
+# --- messages --------------------------------------------------------------------------------------------
+
+BROKER_URL = env.broker_url()
+HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES if name != "operations")
+RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
+"""After so many failed attempts a message becomes a dead letter."""
+RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
+RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", 20, least=0.001)
+"""Seconds; the pause doubles from the first to the longest, with jitter."""
+GATEWAY_LEASE = env.number("GATEWAY_LEASE", 20, least=1)
+"""Seconds that a delivery may take for its call to a gateway before another delivery may repeat it."""
+STEP_DEADLINE = env.number("STEP_DEADLINE", 60, least=0.1)
+"""Seconds from sending a saga step's command until the step is overdue."""
+STEP_REPEAT_LONGEST = env.number("STEP_REPEAT_LONGEST", 300, least=0.1)
+"""Longest pause, in seconds, between two sendings of a command that is repeated until it is answered."""
+RELAY_BATCH = env.whole("RELAY_BATCH", 200, least=1)
+RELAY_POLL = env.number("RELAY_POLL", 5, least=0.1)
+"""Seconds between looks at the outbox when no notification comes."""
+ORCHESTRATOR_BATCH = env.whole("ORCHESTRATOR_BATCH", 50, least=1)
+WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", 2, least=1)
+
+# --- gateway and mail ------------------------------------------------------------------------------------
+
+GATEWAY_URL = env.url("GATEWAY_URL")
+"""Where services reach the payment gateway."""
+GATEWAY_PUBLIC_URL = env.url("GATEWAY_PUBLIC_URL")
+"""Where a customer's browser reaches it."""
+GATEWAY_TIMEOUT = env.number("GATEWAY_TIMEOUT", 5, least=0.1)
+FLOWER_URL = env.text("FLOWER_URL", "")
+globals().update(env.mail())
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Makegood <shop@example.com>")
+
+# --- Django ----------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "project.apps.ProjectConfig",
+    "operations",
+    "orders",
+    "inventory",
+    "billing",
+    "shipping",
+    "sagas",
+    "notifications",
+    "messaging",
+    "eventstore",
+    "pgtrigger",
+    "django_celery_results",
+    "csp",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = ROOT / ".dev" / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+
+# --- security --------------------------------------------------------------------------------------------
+
+_is_https = env.flag("HTTPS")
+"""True where a proxy in front speaks TLS: cookies are then sent over HTTPS only."""
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
+SECURE_SSL_REDIRECT = _is_https
+SECURE_HSTS_SECONDS = 31_536_000 if _is_https else 0
+if _is_https:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'", GATEWAY_PUBLIC_URL],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# --- logs ------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO").upper()},
+}
+
+# --- Celery ----------------------------------------------------------------------------------------------
+# docs/adr/ says for each of these which message is lost, or which worker goes deaf, without it.
+
+CELERY_BROKER_URL = BROKER_URL
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_ACKS_ON_FAILURE = False
+CELERY_TASK_ACKS_ON_TIMEOUT = False
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_CONCURRENCY = WORKER_CONCURRENCY
+CELERY_WORKER_DETECT_QUORUM_QUEUES = True
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = True
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_BROKER_HEARTBEAT = 30
+CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
+CELERY_TIMEZONE = "UTC"
