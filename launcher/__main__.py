@@ -2,10 +2,11 @@
 
 import sys
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit(
-        "Makegood needs Python 3.11 or later, and %s is %d.%d. Name a later one: make PYTHON=python3.11 up"
-        % (sys.executable, sys.version_info[0], sys.version_info[1])
+        "Makegood needs Python 3.11 or later, and {} is {}.{}. Name a later one: make PYTHON=python3.11 up".format(
+            sys.executable, *sys.version_info[:2]
+        )
     )
 if not sys.platform.startswith("linux"):
     sys.exit("The launcher needs Linux (it reads /proc). On other systems run: docker compose up")

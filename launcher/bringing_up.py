@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from launcher import compose
 from launcher.console import Console
@@ -21,7 +22,7 @@ def servers_running(
     *requirements: str,
     besides: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Virtualenv, Servers]]:
-    """Yields the filled virtualenv and the serving servers; stops those that are ours afterwards, whatever happens.
+    """Yields the filled virtualenv and the serving servers; afterwards those that are ours are stopped.
 
     `besides` is done at the same time. The caller holds the instance.
     """
@@ -61,7 +62,7 @@ def servers_running(
         stop_servers(instance)
 
 
-def _all_of(*futures: Future[object]) -> None:
+def _all_of(*futures: Future[Any]) -> None:
     """Wait for all, then raise the first error."""
     for error in [future.exception() for future in futures]:
         if error is not None:

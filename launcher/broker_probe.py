@@ -1,10 +1,10 @@
-"""Whether a broker can serve: declares a queue. Run by the virtualenv's Python, for it needs its AMQP client."""
+"""Whether a broker can serve: declares a queue. Needs the virtualenv's AMQP client."""
 
 import sys
 import time
 from urllib.parse import unquote, urlsplit
 
-import amqp
+import amqp  # type: ignore[import-untyped]
 
 
 def declare(url: str) -> None:

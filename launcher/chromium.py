@@ -10,7 +10,7 @@ PACKAGES = ("chromium", "fonts-dejavu-core")
 
 
 def provide(environment: Mapping[str, str], *, explain: Callable[[str], None]) -> str | None:
-    """The path of a Chromium, installed now where root may do so; None, with the line to type, where there is none."""
+    """The path of a Chromium, installed now where root runs this; else None, and the line to type is said."""
     found = environment.get("CHROMIUM") or _find()
     if found is not None:
         return found

@@ -38,7 +38,7 @@ class ComposeSettings:
 
 
 class ComposeServer:
-    """One service of the Compose file, on a port of the loopback address; its volume outlives the container."""
+    """One service of the Compose file, on a loopback port; its volume outlives the container."""
 
     is_private = True
 
@@ -95,7 +95,7 @@ class ComposeServer:
 
 
 def find_engine(root: Path) -> Engine:
-    """Whether Docker Compose can be used in `root`: asked of the engine, since a client alone proves nothing."""
+    """Whether Docker Compose can be used in `root`; the engine is asked, since a client proves nothing."""
     if not (root / FILE).exists():
         return Engine(None, f"there is no {FILE}")
     if find("docker") is None:

@@ -27,7 +27,9 @@ class Console:
         self.print(OWN, line)
 
     def print(self, name: str, line: str) -> None:
-        """A line of a process."""
+        """A line of a process; blank ones are left out."""
+        if not line.strip():
+            return
         prefix = f"{name:<{self.width}} |"
         if self.is_coloured:
             prefix = f"\x1b[{self._colour(name)}m{prefix}\x1b[0m"

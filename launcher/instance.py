@@ -1,4 +1,4 @@
-"""One set of servers and processes: `up` for the shop, `test` for the suite, each in its own folder of .dev/."""
+"""One set of servers and processes: `up` for the shop, `test` for the suite, in folders of .dev/."""
 
 import fcntl
 import json

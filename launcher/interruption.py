@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, as a flag that everything which waits looks at.
 
-A handler that raised could end the clean-up halfway, and one that set a `threading.Event` could deadlock with a wait
-on it in the main thread; so the handler sets a plain flag and waiting is done in short slices.
+A handler that raised could end the clean-up halfway, and one that set a `threading.Event` could deadlock with a
+wait on it in the main thread; so the handler sets a plain flag and waiting is done in short slices.
 """
 
 import signal
@@ -41,7 +41,7 @@ def check() -> None:
 def wait_until(condition: Callable[[], bool], *, timeout: float, is_interruptible: bool = True) -> bool:
     """Wait until `condition` holds; False when it did not within `timeout` seconds.
 
-    Raises Interrupted when an interruption is requested meanwhile, unless `is_interruptible` is False (clean-up).
+    Raises Interrupted when an interruption is requested meanwhile; clean-up passes is_interruptible=False.
     """
     deadline = time.monotonic() + timeout
     while not condition():

@@ -56,6 +56,7 @@ def choose(
         raise UsageError(f"{variable} is {asked!r}, which is no port. Give a number from 1 to 65535.")
     if not free(int(asked)):
         raise UsageError(
-            f"{variable}={asked} is taken on {LOOPBACK}. Give another port, or leave {variable} out for the next free one."
+            f"{variable}={asked} is taken on {LOOPBACK}. "
+            f"Give another port, or leave {variable} out for the next free one."
         )
     return int(asked)

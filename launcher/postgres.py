@@ -9,7 +9,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher import ports
 from launcher.errors import LauncherError
@@ -223,7 +222,8 @@ def _unprivileged(directory: Path) -> tuple[list[str], Path]:
     if setpriv is None:
         raise LauncherError(
             "PostgreSQL refuses to run as root, and neither `unshare --user` nor `setpriv` is usable here. "
-            "Run as an ordinary user, or name a server: DATABASE_URL=postgres://user:password@host/makegood make up"
+            "Run as an ordinary user, or name a server: "
+            "DATABASE_URL=postgres://user:password@host/makegood make up"
         )
     nobody = pwd.getpwnam(NOBODY)
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]

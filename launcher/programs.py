@@ -41,8 +41,8 @@ def run(
 ) -> Finished:
     """Run a program to its end; its output goes to `sink` line by line and is returned.
 
-    On an interruption, or after `timeout` seconds, the program and its group are ended first; then Interrupted or
-    LauncherError is raised.
+    On an interruption, or after `timeout` seconds, the program and its group are ended first; then Interrupted
+    or LauncherError is raised.
     """
     command = [str(part) for part in argv]
     lines: list[str] = []
@@ -96,7 +96,7 @@ def run_or_fail(argv: Sequence[str | Path], *, purpose: str, advice: str, **opti
 def spawn_server(argv: Sequence[str | Path], *, environment: Mapping[str, str], log: Path) -> ProcessIdentity:
     """Start a program in a session of its own, its output appended to `log`; it outlives the caller.
 
-    There is no `Popen` on purpose: whoever reads the state file may end it, not only the process that started it.
+    There is no `Popen` on purpose: whoever reads the state file may end it, not only who started it.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [str(part) for part in argv]

@@ -31,7 +31,7 @@ STARTED = b"Server startup complete"
 
 @dataclass(frozen=True)
 class RabbitmqSettings:
-    """How the node is started; kept in the state file. `erlang_path` comes first on its PATH where it is not empty."""
+    """How the node is started; kept in the state file. `erlang_path`, if any, comes first on its PATH."""
 
     server: str
     epmd: str
@@ -125,7 +125,7 @@ class PrivateRabbitmq:
                 grandchild for child in identity.children() for grandchild in [child, *child.children()]
             ]
             end_group(identity, with_signal=with_signal, grace=grace)
-            # Erlang's port programs live in sessions of their own and end by themselves once their pipe closes.
+            # Erlang's port programs live in sessions of their own and end by themselves when their pipe closes.
             gone = wait_until(
                 lambda: not any(helper.is_alive() for helper in helpers), timeout=5, is_interruptible=False
             )
@@ -211,7 +211,7 @@ class PrivateRabbitmq:
                 "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false "
                 "+sbwt none +sbwtdcpu none +sbwtdio none"  # Idle schedulers must not spin on a small machine.
             ),
-            # The start script then becomes the node itself: SIGTERM stops it in good order, and there is one pid.
+            # The start script then becomes the node itself: one pid, and SIGTERM stops it in good order.
             "RUNNING_UNDER_SYSTEMD": "1",
         }
 

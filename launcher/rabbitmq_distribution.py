@@ -1,4 +1,4 @@
-"""Where RabbitMQ's programs come from: the machine, else the distribution's packages, unpacked without root."""
+"""Where RabbitMQ's programs come from: the machine, else its distribution's packages, unpacked."""
 
 import shutil
 import sysconfig
@@ -28,7 +28,7 @@ class Distribution:
 
 
 def find_or_unpack(cache: Path, *, explain: Callable[[str], None]) -> Distribution:
-    """The installed RabbitMQ, else the one unpacked in `cache`, else one downloaded and unpacked there now."""
+    """The installed RabbitMQ, else the one unpacked in `cache`, downloaded now if need be."""
     installed = _installed()
     if installed is not None:
         return installed
@@ -40,7 +40,7 @@ def find_or_unpack(cache: Path, *, explain: Callable[[str], None]) -> Distributi
 
 
 def _installed() -> Distribution | None:
-    # The programs in /usr/sbin are wrappers that insist on root or the user rabbitmq; these are what they wrap.
+    # The programs in /usr/sbin are wrappers that insist on root or the user rabbitmq; this is what they wrap.
     server = _newest(Path("/usr"), SERVER)
     epmd = find("epmd") or _newest(Path("/usr"), EPMD)
     if server is None or epmd is None or find("erl") is None:
@@ -49,7 +49,7 @@ def _installed() -> Distribution | None:
 
 
 def _download(cache: Path) -> None:
-    """Fetch the packages that this machine lacks, with state directories of our own: the machine's are root's."""
+    """Fetch the packages that this machine lacks, with apt's state in `cache`: the machine's is root's."""
     if find("apt-get") is None or find("dpkg") is None:
         raise LauncherError(f"This machine has neither RabbitMQ nor apt-get to fetch it with. {ADVICE}")
     lists, archives = cache / "lists", cache / "archives"

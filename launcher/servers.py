@@ -166,11 +166,11 @@ def _external(name: str, url: str, state: State) -> ExternalServer:
 def _composed(name: str, instance: Instance, engine: Engine) -> ComposeServer:
     secrets = instance.secrets()
     passwords = {postgres.NAME: secrets.postgres_password, rabbitmq.NAME: secrets.rabbitmq_password}
-    all_ports = {server: _port(instance.state, server, "port") for server in passwords}
+    all_ports = {each: _port(instance.state, each, "port") for each in passwords}
     environment = {"SECRET_KEY": secrets.secret_key}
-    for server, password in passwords.items():
-        environment[f"{server.upper()}_PASSWORD"] = password
-        environment[f"{server.upper()}_PORT"] = str(all_ports[server])
+    for each, password in passwords.items():
+        environment[f"{each.upper()}_PASSWORD"] = password
+        environment[f"{each.upper()}_PORT"] = str(all_ports[each])
     server = ComposeServer(
         name,
         instance.state,

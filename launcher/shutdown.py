@@ -36,10 +36,14 @@ def end_leftovers(instance: Instance, *, explain: Callable[[str], None]) -> None
 def stop_servers(instance: Instance) -> None:
     """Stop the servers of an instance that are ours; those given by a URL are left alone."""
     record = instance.state.read()
-    for name, server in ((rabbitmq.NAME, PrivateRabbitmq), (postgres.NAME, PrivatePostgres)):
+    private: dict[str, type[PrivateRabbitmq] | type[PrivatePostgres]] = {
+        rabbitmq.NAME: PrivateRabbitmq,
+        postgres.NAME: PrivatePostgres,
+    }
+    for name, kind in private.items():
         known = record.servers.get(name, {})
         if known.get("source") == "private":
-            server.from_state(instance.state).stop()  # type: ignore[attr-defined]
+            kind.from_state(instance.state).stop()
         elif known.get("source") == "compose" and "given_url" not in known:
             ComposeServer.from_state(name, instance.state).stop()
 
@@ -57,7 +61,8 @@ def stop_instance(instance: Instance, *, explain: Callable[[str], None]) -> None
         holder.signal(signal.SIGTERM)
         if not wait_until(lambda: not holder.is_alive(), timeout=HOLDER_GRACE):
             raise LauncherError(
-                f"The launcher (pid {holder.pid}) did not stop within {HOLDER_GRACE} s. Type: kill -9 {holder.pid}; make down"
+                f"The launcher (pid {holder.pid}) did not stop within {HOLDER_GRACE} s. "
+                f"Type: kill -9 {holder.pid}; make down"
             )
     with instance.held():
         end_leftovers(instance, explain=explain)

