@@ -31,8 +31,8 @@ def for_services(
 ) -> dict[str, str]:
     """What settings need, by the names they read. What is `given` in the caller's environment wins.
 
-    Each service has a database of its own on a server of ours; on a server given by its URL the services share
-    that database, unless their own URLs are given too.
+    Each service has a database of its own on a server of ours; on a server given by its URL the services
+    share that database, unless their own URLs are given too.
     """
     gateway = f"http://127.0.0.1:{gateway_port}"
     environment = {

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, as a flag that everything which waits looks at.
 
-A handler that raised could end the clean-up halfway, and one that set a `threading.Event` could deadlock with a
-wait on it in the main thread; so the handler sets a plain flag and waiting is done in short slices.
+A handler that raised could end the clean-up halfway, and one that set a `threading.Event` could deadlock with
+a wait on it in the main thread; so the handler sets a plain flag and waiting is done in short slices.
 """
 
 import signal

@@ -9,6 +9,9 @@ from launcher.environment import SERVICES
 
 WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR = "web", "gateway", "flower", "relay", "orchestrator"
 
+# Gunicorn's control socket lies in the user's home, where the web, the gateway and a test run would meet.
+NO_SOCKET = "--no-control-socket"
+
 
 @dataclass(frozen=True)
 class Process:
@@ -60,7 +63,7 @@ def process_table(
     return (
         process(
             GATEWAY,
-            *("-m", "gunicorn", "simulator.wsgi:application", "-c", "simulator/gunicorn.py"),
+            *("-m", "gunicorn", "simulator.wsgi:application", "-c", "simulator/gunicorn.py", NO_SOCKET),
             stage=4,
             GATEWAY_PORT=str(gateway_port),
             GATEWAY_BOOKS=str(gateway_books),
@@ -69,7 +72,15 @@ def process_table(
         process(ORCHESTRATOR, "manage.py", "orchestrator", stage=2),
         *workers,
         process(
-            WEB, "-m", "gunicorn", "project.wsgi", "-c", "project/gunicorn.py", stage=0, PORT=str(web_port)
+            WEB,
+            "-m",
+            "gunicorn",
+            "project.wsgi",
+            "-c",
+            "project/gunicorn.py",
+            NO_SOCKET,
+            stage=0,
+            PORT=str(web_port),
         ),
         process(
             FLOWER,

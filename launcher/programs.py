@@ -41,8 +41,8 @@ def run(
 ) -> Finished:
     """Run a program to its end; its output goes to `sink` line by line and is returned.
 
-    On an interruption, or after `timeout` seconds, the program and its group are ended first; then Interrupted
-    or LauncherError is raised.
+    On an interruption, or after `timeout` seconds, the program and its group are ended first; then
+    Interrupted or LauncherError is raised.
     """
     command = [str(part) for part in argv]
     lines: list[str] = []

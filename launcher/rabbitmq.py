@@ -125,7 +125,7 @@ class PrivateRabbitmq:
                 grandchild for child in identity.children() for grandchild in [child, *child.children()]
             ]
             end_group(identity, with_signal=with_signal, grace=grace)
-            # Erlang's port programs live in sessions of their own and end by themselves when their pipe closes.
+            # Erlang's port programs live in sessions of their own and end by themselves once a pipe closes.
             gone = wait_until(
                 lambda: not any(helper.is_alive() for helper in helpers), timeout=5, is_interruptible=False
             )

@@ -43,7 +43,7 @@ def run_suite(root: Path, given: Mapping[str, str], arguments: Sequence[str]) ->
 
 
 def _pytest(argv: Sequence[str], root: Path, environment: Mapping[str, str]) -> int:
-    """In the terminal's own process group, so that Ctrl-C reaches pytest too, which tears down and sums up."""
+    """In the terminal's own process group, so that Ctrl-C reaches pytest too, which tears down and ends."""
     with subprocess.Popen(argv, cwd=root, env=dict(environment)) as tests:
 
         def is_over() -> bool:
