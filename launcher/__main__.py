@@ -4,7 +4,7 @@ import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit(
-        "Makegood needs Python 3.11 or later; {} is {}.{}. Name a later one: make PYTHON=python3.11 up".format(
+        "Makegood needs Python 3.11 or later; {} is {}.{}. Name another: make PYTHON=python3.11 up".format(
             sys.executable, *sys.version_info[:2]
         )
     )

@@ -55,7 +55,7 @@ def servers_running(
             _all_of(installed, postgres, rabbitmq, beside)
         servers = Servers(postgres=postgres.result(), rabbitmq=rabbitmq.result())
         if isinstance(servers.rabbitmq, PrivateRabbitmq):
-            servers.rabbitmq.verify(virtualenv.python)
+            servers.rabbitmq.verify()
         yield virtualenv, servers
     finally:
         console.say("stopping the servers that were started from here")

@@ -239,11 +239,14 @@ def _readable_by_nobody(binaries: Path, home: Path) -> Path:
     """The programs' directory itself if it is installed system-wide, else a copy beside the data."""
     if binaries.is_relative_to("/usr"):
         return binaries
-    copy = home / "pginstall"
+    package = binaries.parents[2]  # With the libraries that the programs find by relative paths.
+    copy = home / package.name
     if not copy.exists():
-        shutil.copytree(binaries.parent, copy, symlinks=True)
-        copy.chmod(0o755)
-    return copy / "bin"
+        draft = home / f"{package.name}.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(package, draft, symlinks=True)
+        draft.rename(copy)
+    return copy / binaries.relative_to(package)
 
 
 def _initialise(settings: PostgresSettings, home: Path) -> None:

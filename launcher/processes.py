@@ -9,9 +9,6 @@ from launcher.environment import SERVICES
 
 WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR = "web", "gateway", "flower", "relay", "orchestrator"
 
-# Gunicorn's control socket lies in the user's home, where the web, the gateway and a test run would meet.
-NO_SOCKET = "--no-control-socket"
-
 
 @dataclass(frozen=True)
 class Process:
@@ -63,7 +60,7 @@ def process_table(
     return (
         process(
             GATEWAY,
-            *("-m", "gunicorn", "simulator.wsgi:application", "-c", "simulator/gunicorn.py", NO_SOCKET),
+            *("-m", "gunicorn", "simulator.wsgi:application", "-c", "simulator/gunicorn.py"),
             stage=4,
             GATEWAY_PORT=str(gateway_port),
             GATEWAY_BOOKS=str(gateway_books),

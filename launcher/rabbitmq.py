@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ NODE = "makegood@localhost"
 START_TIMEOUT = 120
 PROBE_TIMEOUT = 60
 STOP_GRACE = 40
+ROOT = Path(__file__).resolve().parent.parent
 STARTED = b"Server startup complete"
 
 
@@ -75,7 +75,7 @@ class PrivateRabbitmq:
     def start(self) -> None:
         """Afterwards a queue can be declared. A node that runs already is left alone."""
         self.boot()
-        self.verify(sys.executable)
+        self.verify()
 
     def boot(self) -> None:
         """Start the node and wait until it says that it is complete (needs no virtualenv)."""
@@ -94,11 +94,11 @@ class PrivateRabbitmq:
             self.stop()
             raise LauncherError(f"RabbitMQ ended while starting.\n{self._logs(output)}")
 
-    def verify(self, python: str | Path) -> None:
+    def verify(self) -> None:
         """Wait until a queue can be declared: a node greets clients before it can serve them."""
         probe = run(
-            [python, "-m", "launcher.broker_probe", self.url(), str(PROBE_TIMEOUT)],
-            directory=Path(__file__).parent.parent,
+            [ROOT / ".venv/bin/python", "-m", "launcher.broker_probe", self.url(), str(PROBE_TIMEOUT)],
+            directory=ROOT,
             timeout=PROBE_TIMEOUT + 30,
         )
         if probe.code != 0:
