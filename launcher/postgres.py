@@ -148,6 +148,8 @@ def prepare(
     """
     prefix, home = _unprivileged(state.directory)
     data = home / "postgres"
+    if data.exists() and NAME not in state.read().servers:
+        shutil.rmtree(data)  # Of an instance whose folder was removed, and with it the password.
     binaries = _choose_binaries(data, embedded_binaries, explain)
     if prefix and prefix[0].endswith("setpriv"):
         binaries = _readable_by_nobody(binaries, home)
@@ -170,7 +172,7 @@ def remove_data(state: State) -> None:
     """Remove what lies outside the instance's directory (see `_unprivileged`)."""
     settings = state.read().servers.get(NAME, {}).get("settings")
     if settings and not Path(settings["data"]).is_relative_to(state.directory):
-        shutil.rmtree(Path(settings["data"]).parent, ignore_errors=False)
+        shutil.rmtree(Path(settings["data"]).parent)
 
 
 def version_of(binaries: Path) -> int:
@@ -243,7 +245,8 @@ def _readable_by_nobody(binaries: Path, home: Path) -> Path:
     copy = home / package.name
     if not copy.exists():
         draft = home / f"{package.name}.new"
-        shutil.rmtree(draft, ignore_errors=True)
+        if draft.exists():
+            shutil.rmtree(draft)
         shutil.copytree(package, draft, symlinks=True)
         draft.rename(copy)
     return copy / binaries.relative_to(package)
@@ -252,7 +255,8 @@ def _readable_by_nobody(binaries: Path, home: Path) -> Path:
 def _initialise(settings: PostgresSettings, home: Path) -> None:
     """Make the data directory; one that was left half made is made again."""
     draft = home / "postgres.new"
-    shutil.rmtree(draft, ignore_errors=True)
+    if draft.exists():
+        shutil.rmtree(draft)
     secret = home / "postgres.password"
     write_private(secret, settings.password + "\n")
     if settings.prefix and home != Path(settings.log).parent:

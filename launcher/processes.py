@@ -75,7 +75,6 @@ def process_table(
             "project.wsgi",
             "-c",
             "project/gunicorn.py",
-            NO_SOCKET,
             stage=0,
             PORT=str(web_port),
         ),

@@ -71,7 +71,8 @@ def _download(cache: Path) -> None:
 
 def _unpack(cache: Path) -> None:
     root = cache / "root"
-    shutil.rmtree(root, ignore_errors=True)
+    if root.exists():
+        shutil.rmtree(root)
     for package in sorted((cache / "archives").glob("*.deb")):
         run_or_fail(["dpkg", "-x", package, root], purpose=f"Unpacking {package.name}", advice=ADVICE)
     erlang = root / "usr/lib/erlang"
