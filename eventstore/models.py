@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models.expressions import Func
 
 
-class TransactionIdField(models.Field[str, str]):
+class TransactionIdField(models.Field):  # type: ignore[type-arg]  # not subscriptable at run time
     """PostgreSQL's 64-bit transaction id (`xid8`), set by the database."""
 
     def db_type(self, connection: Any) -> str:

@@ -12,24 +12,20 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from contracts.message import Command, Message
+from contracts.message import Command, Event, Message
 from eventstore.errors import ConcurrentAppend
-from eventstore.store import Statement
 from messaging import attempts, idempotency, topology
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
-from messaging.errors import InvalidMessage, LeaseLost, MessagingError, PermanentError
+from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
 log = logging.getLogger(__name__)
 
 _REPETITIONS_IN_PLACE = 20
-
-
-class Rejected(MessagingError):
-    """The message is to be moved to the dead letters; why is recorded."""
 
 
 class _CallUnderWay(Exception):
@@ -38,15 +34,6 @@ class _CallUnderWay(Exception):
     def __init__(self, until: datetime) -> None:
         super().__init__(f"until {until:%H:%M:%S}")
         self.until = until
-
-
-class _CallFailed(Exception):
-    """The gateway could not be asked. The statement lets the next attempt ask again without waiting."""
-
-    def __init__(self, error: Exception, release: Statement) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.release = release
 
 
 def consume(service: str, delivery: Delivery) -> None:
@@ -65,7 +52,7 @@ def consume(service: str, delivery: Delivery) -> None:
     repetitions = 0
     while True:
         try:
-            if delivery.is_redelivered and _is_settled(envelope, service=service):
+            if delivery.is_redelivered and is_settled(envelope, service=service):
                 return
             _attempt(handler, message, envelope=envelope, delivery=delivery)
             return
@@ -83,19 +70,8 @@ def consume(service: str, delivery: Delivery) -> None:
             return
         except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
             failure = error
-        if _settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
+        if settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
             return
-
-
-def reject_unreadable(error: InvalidMessage, *, delivery: Delivery, service: str) -> None:
-    """Record, where it has an envelope at all, a message that cannot be understood; raises `Rejected`."""
-    log.error("%s: rejected a message that cannot be read: %s", service, error)
-    try:
-        envelope = Envelope.from_headers(delivery.headers)
-    except InvalidMessage:
-        raise Rejected(str(error)) from error
-    while not _settle_failure(error, envelope=envelope, delivery=delivery, service=service):
-        pass
 
 
 def _attempt(
@@ -134,7 +110,7 @@ def _run(handler: Handler, message: Message, *, envelope: Envelope) -> None:
             return
         reply = handler.run(message)
         if reply is not None:
-            _keep_reply(work, reply, [key] if action is None else [action, key])
+            _finish(work, reply, [key] if action is None else [action, key])
 
 
 def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> None:
@@ -149,14 +125,14 @@ def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Enve
     try:
         outcome = handler.call(request, key)
     except Exception as error:
-        raise _CallFailed(
+        raise CallFailed(
             error, idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
         ) from error
     with unit_of_work(service, cause=envelope) as work:
         if not idempotency.is_held(key, fence=fence, consumer=service, database=work.database):
             raise LeaseLost("another delivery has taken this call over and stores its outcome")
         reply = handler.conclude(message, outcome)
-        _keep_reply(work, reply, [key] if action is None else [action, key])
+        _finish(work, reply, [key] if action is None else [action, key])
 
 
 def _begin_call(
@@ -205,52 +181,6 @@ def _answer_again(key: str, message: Message, *, work: UnitOfWork) -> None:
         work.outgoing.append(reply)
 
 
-def _keep_reply(work: UnitOfWork, reply: Any, keys: list[str]) -> None:
-    statement = idempotency.finish_statement(
-        keys, reply=work.message_of(reply), consumer=work.service, now=work.now
-    )
-    work.add_statement(statement)
-
-
-def _is_settled(envelope: Envelope, *, service: str) -> bool:
-    """Whether this very attempt has failed and been recorded before the broker could be told."""
-    known = attempts.recorded(envelope, service=service)
-    if known is None:
-        return False
-    if known.next_attempt_at is None:
-        raise Rejected(f"attempt {envelope.attempt} was the last and is recorded")
-    return True
-
-
-def _settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery, service: str) -> bool:
-    """Record the failure; True when the delivery may be acknowledged, False when it is to be tried here again.
-
-    Raises `Rejected` where no further attempt is made.
-    """
-    if isinstance(failure, Rejected):
-        raise failure
-    release = None
-    if isinstance(failure, _CallFailed):
-        failure, release = failure.error, failure.release
-    is_final = isinstance(failure, PermanentError) or envelope.attempt >= settings.RETRY_ATTEMPTS
-    try:
-        attempts.record(
-            failure, envelope=envelope, delivery=delivery, service=service, is_final=is_final, also=release
-        )
-    except DatabaseError as error:
-        if not is_away(error, database=settings.SERVICES[service]):
-            raise
-        wait_until_back(settings.SERVICES[service])
-        return False
-    log.warning(
-        "%s %s: attempt %s failed, %s: %s: %s",
-        envelope.type,
-        envelope.message_id,
-        envelope.attempt,
-        "given up" if is_final else "to be repeated",
-        type(failure).__name__,
-        failure,
-    )
-    if is_final:
-        raise Rejected(f"{type(failure).__name__}: {failure}") from failure
-    return True
+def _finish(work: UnitOfWork, reply: Event | None, keys: list[str]) -> None:
+    kept = None if reply is None else work.message_of(reply)
+    work.add_statement(idempotency.finish_statement(keys, reply=kept, consumer=work.service, now=work.now))

@@ -27,14 +27,14 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     `prepare(message, action_key)` says what the gateway is to be asked (JSON-compatible), reading its own tables
     if it must; `action_key` is the key of the action that a compensation undoes, else None. `call(request, key)`
     asks, with no transaction open; it is repeated with the same key until it is known what happened.
-    `conclude(message, outcome)` stores and publishes the outcome, and returns the reply.
+    `conclude(message, outcome)` stores and publishes the outcome, and returns the reply, if any.
     """
 
     service: str
     message_type: type[Message]
     prepare: Callable[[Any, str | None], dict[str, Any]]
     call: Callable[[dict[str, Any], str], Any]
-    conclude: Callable[[Any, Any], Event]
+    conclude: Callable[[Any, Any], Event | None]
 
 
 AnyHandler = Handler | GatewayHandler
@@ -59,12 +59,12 @@ def handles(message_type: type[Message]) -> Callable[[Decorated], Decorated]:
 
 
 def handles_by_gateway(
-    message_type: type[Command],
+    message_type: type[Message],
     *,
     service: str,
     prepare: Callable[[Any, str | None], dict[str, Any]],
     call: Callable[[dict[str, Any], str], Any],
-    conclude: Callable[[Any, Any], Event],
+    conclude: Callable[[Any, Any], Event | None],
 ) -> None:
     """Declare the three parts of a handler that asks a gateway; see `GatewayHandler`."""
     _register(

@@ -39,7 +39,7 @@ WHERE consumer = %s AND key = %s AND state = 'started' RETURNING fence"""
 
 _CLOSE = """
 UPDATE messaging_idempotencykey
-SET state = 'finished', fence = fence + 1, lease_until = NULL, finished_at = %s
+SET state = 'finished', fence = fence + 1, request = NULL, lease_until = NULL, finished_at = %s
 WHERE consumer = %s AND key = %s AND state = 'started'"""
 
 _HOLD = """
@@ -48,7 +48,7 @@ WHERE consumer = %s AND key = %s AND state = 'started' AND fence = %s FOR UPDATE
 
 _FINISH = """
 UPDATE messaging_idempotencykey
-SET state = 'finished', reply = %s::jsonb, lease_until = NULL, finished_at = %s
+SET state = 'finished', reply = %s::jsonb, request = NULL, lease_until = NULL, finished_at = %s
 WHERE consumer = %s AND key = ANY(%s) AND reply IS NULL"""
 
 _RELEASE = """
@@ -171,9 +171,12 @@ def is_held(key: str, *, fence: int, consumer: str, database: str) -> bool:
         return cursor.fetchone() is not None
 
 
-def finish_statement(keys: Sequence[str], *, reply: OutgoingMessage, consumer: str, now: datetime) -> Statement:
-    """Keep the reply with the keys, for duplicates of the message to be answered with."""
-    return _FINISH, [msgspec.json.encode(reply).decode(), now, consumer, list(keys)]
+def finish_statement(
+    keys: Sequence[str], *, reply: OutgoingMessage | None, consumer: str, now: datetime
+) -> Statement:
+    """End what was begun under the keys, and keep the reply for duplicates of the message to be answered with."""
+    kept = None if reply is None else msgspec.json.encode(reply).decode()
+    return _FINISH, [kept, now, consumer, list(keys)]
 
 
 def release_statement(key: str, *, fence: int, consumer: str, now: datetime) -> Statement:

@@ -42,7 +42,9 @@ RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
 RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
 RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", 20, least=0.001)
 """Seconds; the pause doubles from the first to the longest, with jitter."""
-GATEWAY_LEASE = env.number("GATEWAY_LEASE", 20, least=1)
+GATEWAY_TIMEOUT = env.number("GATEWAY_TIMEOUT", 5, least=0.1)
+"""Seconds to connect to a gateway, and again to wait for its answer."""
+GATEWAY_LEASE = env.number("GATEWAY_LEASE", 2 * GATEWAY_TIMEOUT + 2, least=2 * GATEWAY_TIMEOUT + 1)
 """Seconds that a delivery may take for its call to a gateway before another delivery may repeat it."""
 STEP_DEADLINE = env.number("STEP_DEADLINE", 60, least=0.1)
 """Seconds from sending a saga step's command until the step is overdue."""
@@ -60,7 +62,6 @@ GATEWAY_URL = env.url("GATEWAY_URL")
 """Where services reach the payment gateway."""
 GATEWAY_PUBLIC_URL = env.url("GATEWAY_PUBLIC_URL")
 """Where a customer's browser reaches it."""
-GATEWAY_TIMEOUT = env.number("GATEWAY_TIMEOUT", 5, least=0.1)
 FLOWER_URL = env.text("FLOWER_URL", "")
 globals().update(env.mail())
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Makegood <shop@example.com>")

@@ -1,0 +1,93 @@
+"""What the billing service reacts to. Each asks the gateway between two transactions."""
+
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+
+from billing import services
+from billing.gateway import Authorized, CaptureDeclined, Captured, Declined, Gateway, HttpGateway, Refunded, Voided
+from billing.models import Payment
+from contracts.billing import AuthorizePayment, CapturePayment, RefundPayment, VoidPayment
+from contracts.message import Event
+from contracts.values import Money
+from messaging.handling import handles_by_gateway
+
+
+@cache
+def gateway() -> Gateway:
+    """The gateway of this process; its connections stay open."""
+    return HttpGateway(settings.GATEWAY_URL, settings.GATEWAY_TIMEOUT)
+
+
+def _amount(request: dict[str, Any]) -> Money:
+    return Money(request["amount"], request["currency"])
+
+
+def _prepare_authorization(command: AuthorizePayment, action_key: str | None) -> dict[str, Any]:
+    return {
+        "token": command.payment_token,
+        "amount": command.total.amount,
+        "currency": command.total.currency,
+        "reference": str(command.order_id),
+    }
+
+
+def _authorize(request: dict[str, Any], key: str) -> Authorized | Declined:
+    return gateway().authorize(
+        token=request["token"], amount=_amount(request), reference=request["reference"], key=key
+    )
+
+
+def _conclude_authorization(command: AuthorizePayment, outcome: Authorized | Declined) -> Event:
+    return services.record_authorization(command.order_id, command.total, outcome)
+
+
+def _prepare_capture(command: CapturePayment, action_key: str | None) -> dict[str, Any]:
+    return _prepare_held(command, Payment.State.AUTHORIZED)
+
+
+def _capture(request: dict[str, Any], key: str) -> Captured | CaptureDeclined:
+    return gateway().capture(authorization=request["authorization"], amount=_amount(request), key=key)
+
+
+def _conclude_capture(command: CapturePayment, outcome: Captured | CaptureDeclined) -> Event:
+    return services.record_capture(command.order_id, outcome)
+
+
+def _prepare_void(command: VoidPayment, action_key: str | None) -> dict[str, Any]:
+    return {"authorization_key": action_key}
+
+
+def _void(request: dict[str, Any], key: str) -> Voided:
+    return gateway().void(authorization_key=request["authorization_key"], key=key)
+
+
+def _conclude_void(command: VoidPayment, outcome: Voided) -> Event:
+    return services.record_void(command.order_id)
+
+
+def _prepare_refund(command: RefundPayment, action_key: str | None) -> dict[str, Any]:
+    return _prepare_held(command, Payment.State.CAPTURED)
+
+
+def _refund(request: dict[str, Any], key: str) -> Refunded:
+    return gateway().refund(authorization=request["authorization"], amount=_amount(request), key=key)
+
+
+def _conclude_refund(command: RefundPayment, outcome: Refunded) -> Event:
+    return services.record_refund(command.order_id)
+
+
+def _prepare_held(command: CapturePayment | RefundPayment, state: Payment.State) -> dict[str, Any]:
+    authorization, amount = services.held_payment(command.order_id, state=state)
+    return {"authorization": authorization, "amount": amount.amount, "currency": amount.currency}
+
+
+for _command, _prepare, _call, _conclude in (
+    (AuthorizePayment, _prepare_authorization, _authorize, _conclude_authorization),
+    (CapturePayment, _prepare_capture, _capture, _conclude_capture),
+    (VoidPayment, _prepare_void, _void, _conclude_void),
+    (RefundPayment, _prepare_refund, _refund, _conclude_refund),
+):
+    handles_by_gateway(_command, service=services.SERVICE, prepare=_prepare, call=_call, conclude=_conclude)

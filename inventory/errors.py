@@ -1,0 +1,11 @@
+"""The errors of the inventory service."""
+
+from messaging.errors import TransientError
+
+
+class InventoryError(Exception):
+    """Any error of this package."""
+
+
+class NotReservedYet(InventoryError, TransientError):
+    """A confirmed order's reservation is not known here: the news overtook the reservation, so it is tried again."""

@@ -1,0 +1,43 @@
+"""What the notifications service reacts to: events only (choreography). The mail server is asked as any gateway is."""
+
+from typing import Any
+
+from contracts.orders import OrderCancelled, OrderConfirmed
+from messaging.handling import handles_by_gateway
+from notifications import services
+
+
+def _prepare_confirmation(event: OrderConfirmed, action_key: str | None) -> dict[str, Any]:
+    return services.confirmation(event.order_id, event.contact, event.total)
+
+
+def _prepare_cancellation(event: OrderCancelled, action_key: str | None) -> dict[str, Any]:
+    return services.cancellation(event.order_id, event.contact, event.reason)
+
+
+def _send(request: dict[str, Any], key: str) -> None:
+    services.send(request, key=key)
+
+
+def _conclude_confirmation(event: OrderConfirmed, outcome: None) -> None:
+    services.record_sent(event.order_id, kind="confirmed")
+
+
+def _conclude_cancellation(event: OrderCancelled, outcome: None) -> None:
+    services.record_sent(event.order_id, kind="cancelled")
+
+
+handles_by_gateway(
+    OrderConfirmed,
+    service="notifications",
+    prepare=_prepare_confirmation,
+    call=_send,
+    conclude=_conclude_confirmation,
+)
+handles_by_gateway(
+    OrderCancelled,
+    service="notifications",
+    prepare=_prepare_cancellation,
+    call=_send,
+    conclude=_conclude_cancellation,
+)

@@ -1,0 +1,66 @@
+"""What the notifications service can do: tell customers by e-mail."""
+
+from smtplib import SMTPException
+from typing import Any
+from uuid import UUID
+
+from django.core.mail import EmailMessage
+
+from contracts import reasons
+from contracts.values import Contact, Money
+from messaging.errors import TransientError
+from messaging.unit_of_work import current
+from notifications.models import Notification
+
+IN_WORDS = {
+    reasons.OUT_OF_STOCK: "an article was sold out",
+    reasons.CARD_DECLINED: "the card was declined",
+    reasons.UNDELIVERABLE: "we cannot deliver to this address",
+    reasons.CAPTURE_REFUSED: "the payment could not be taken",
+    reasons.STEP_OVERDUE: "we could not carry it out in time",
+}
+
+
+def confirmation(order_id: UUID, contact: Contact, total: Money) -> dict[str, Any]:
+    """The e-mail that says that an order is confirmed."""
+    return _mail(
+        order_id,
+        contact,
+        subject="Your order is confirmed",
+        text=f"your order {order_id} is confirmed. We have charged {total} and the parcel is on its way.",
+    )
+
+
+def cancellation(order_id: UUID, contact: Contact, reason: str) -> dict[str, Any]:
+    """The e-mail that says that an order is cancelled, and why."""
+    because = IN_WORDS.get(reason, "it could not be carried out")
+    return _mail(
+        order_id,
+        contact,
+        subject="Your order is cancelled",
+        text=f"we are sorry: your order {order_id} is cancelled, because {because}. You have not been charged.",
+    )
+
+
+def send(mail: dict[str, Any], *, key: str) -> None:
+    """Hand the e-mail over. A repetition bears the same Message-ID; raises `TransientError` where it fails."""
+    message = EmailMessage(
+        subject=mail["subject"],
+        body=mail["body"],
+        to=[mail["to"]],
+        headers={"Message-ID": f"<{key.replace(':', '.')}@makegood.example>"},
+    )
+    try:
+        message.send()
+    except (SMTPException, OSError) as error:
+        raise TransientError(f"the mail server did not take the e-mail: {type(error).__name__}") from error
+
+
+def record_sent(order_id: UUID, *, kind: str) -> None:
+    """Note that the customer was told."""
+    Notification.objects.get_or_create(order_id=order_id, kind=kind, defaults={"sent_at": current().now})
+
+
+def _mail(order_id: UUID, contact: Contact, *, subject: str, text: str) -> dict[str, Any]:
+    body = f"Hello {contact.name},\n\n{text}\n\nMakegood\n"
+    return {"to": contact.email, "subject": subject, "body": body, "order_id": str(order_id)}

@@ -1,0 +1,62 @@
+"""Whether everything that an order needs is there."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connections
+from django.http import HttpRequest, JsonResponse
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from messaging import topology
+
+RELAY = "makegood-relay"
+"""The relay's name among PostgreSQL's sessions."""
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    """200 as long as the process answers."""
+    return JsonResponse({"status": "alive"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when an order would be carried out now; else 503 with what is missing."""
+    found = look()
+    return JsonResponse(found, status=200 if found["status"] == "ready" else 503)
+
+
+def look() -> dict[str, Any]:
+    """`status`, `missing` (sentences), and how many messages lie in each dead-letter queue."""
+    missing = [problem for alias in sorted(set(settings.SERVICES.values())) for problem in _database(alias)]
+    dead_letters: dict[str, int] = {}
+    try:
+        with Connection(settings.BROKER_URL, connect_timeout=2) as connection:
+            connection.ensure_connection(max_retries=0, timeout=2)
+            for name, (messages, consumers) in topology.depths(connection).items():
+                if name.endswith(".dead"):
+                    dead_letters[name.removesuffix(".dead")] = messages
+                elif not consumers:
+                    missing.append(f"nobody consumes the queue {name}")
+    except (OSError, OperationalError) as error:
+        missing.append(f"the broker does not answer ({type(error).__name__})")
+    except topology.TopologyError as error:
+        missing.append(str(error))
+    return {
+        "status": "not ready" if missing else "ready",
+        "missing": missing,
+        "dead_letters": dead_letters,
+    }
+
+
+def _database(alias: str) -> list[str]:
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name = %s",
+                [RELAY],
+            )
+            (relays,) = cursor.fetchone()
+    except DatabaseError:
+        return [f"the database {alias} does not answer"]
+    return [] if relays else [f"no relay serves the database {alias}"]

@@ -1,0 +1,100 @@
+"""Placing many orders and seeing what becomes of them."""
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import msgspec
+from django.conf import settings
+from django.db import DatabaseError
+
+from messaging.database import is_away, wait_until_back
+from operations.mix import Wanted
+from orders.models import Order
+from orders.services import SERVICE, place_order
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What became of the orders; latencies are seconds from placed to finished."""
+
+    placed: int
+    confirmed: int
+    cancelled: int
+    unfinished: int
+    expected_confirmed: int | None
+    expected_cancelled: int | None
+    otherwise: list[str]
+    seconds: float
+    orders_per_second: float
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+def place(wanted: Iterable[Wanted], *, rate: float | None, tick: Callable[[], None]) -> dict[UUID, str | None]:
+    """Place the orders, at most `rate` a second; returns how each must end.
+
+    Each has a checkout key of its own, so that one whose outcome was lost is placed again and not twice.
+    """
+    begun = time.monotonic()
+    ends: dict[UUID, str | None] = {}
+    for number, order in enumerate(wanted):
+        if rate:
+            time.sleep(max(0.0, begun + number / rate - time.monotonic()))
+        key = f"command-{uuid4()}"
+        while True:
+            try:
+                ends[place_order(order.request, checkout_key=key).order_id] = order.ends
+                break
+            except DatabaseError as error:
+                if not is_away(error, database=settings.SERVICES[SERVICE]):
+                    raise
+                wait_until_back(settings.SERVICES[SERVICE])
+        tick()
+    return ends
+
+
+def finished_among(order_ids: list[UUID]) -> dict[UUID, tuple[str, datetime, datetime]]:
+    """Status, and when placed and finished, of those that are finished."""
+    rows = Order.objects.filter(id__in=order_ids).exclude(status=Order.Status.PENDING)
+    return {
+        order_id: (status, placed_at, finished_at)
+        for order_id, status, placed_at, finished_at in rows.values_list(
+            "id", "status", "placed_at", "finished_at"
+        )
+        if finished_at is not None
+    }
+
+
+def sum_up(ends: dict[UUID, str | None], *, seconds: float) -> Summary:
+    """Count and time the orders; `otherwise` names those that ended in another way than they must."""
+    finished = finished_among(list(ends))
+    latencies = sorted((done - placed).total_seconds() for _, placed, done in finished.values())
+    statuses = [status for status, _, _ in finished.values()]
+    is_known = all(end is not None for end in ends.values())
+    first = min((placed for _, placed, _ in finished.values()), default=None)
+    last = max((done for _, _, done in finished.values()), default=None)
+    span = (last - first).total_seconds() if first and last else 0.0
+    return Summary(
+        placed=len(ends),
+        confirmed=statuses.count("confirmed"),
+        cancelled=statuses.count("cancelled"),
+        unfinished=len(ends) - len(finished),
+        expected_confirmed=list(ends.values()).count("confirmed") if is_known else None,
+        expected_cancelled=list(ends.values()).count("cancelled") if is_known else None,
+        otherwise=[
+            str(order_id) for order_id, (status, _, _) in finished.items() if ends[order_id] not in (None, status)
+        ],
+        seconds=round(seconds, 3),
+        orders_per_second=round(len(finished) / span, 1) if span else 0.0,
+        p50=_percentile(latencies, 0.50),
+        p95=_percentile(latencies, 0.95),
+        p99=_percentile(latencies, 0.99),
+    )
+
+
+def _percentile(ordered: list[float], share: float) -> float | None:
+    if not ordered:
+        return None
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)

@@ -1,0 +1,16 @@
+"""Every address of the web process."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from operations.health import healthz, readyz
+
+admin.site.site_header = admin.site.site_title = "Makegood"
+admin.site.index_title = "Operations"
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("healthz", healthz),
+    path("readyz", readyz),
+    path("", include("orders.urls")),
+]

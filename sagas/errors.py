@@ -1,0 +1,22 @@
+"""The errors of the saga engine."""
+
+from messaging.errors import PermanentError
+
+
+class SagaError(Exception):
+    """Any error of this package."""
+
+
+class InvalidDefinition(SagaError):
+    """A saga's table of steps cannot be carried out."""
+
+    def __init__(self, saga: str, problem: str) -> None:
+        super().__init__(f"The saga {saga!r} is not well defined: {problem}.")
+
+
+class UnknownSaga(SagaError, PermanentError):
+    """A reply is for a saga that is not in the database."""
+
+
+class MissingDefinition(SagaError):
+    """Running sagas need a definition that this release does not have."""
