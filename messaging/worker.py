@@ -13,10 +13,11 @@ from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from kombu import Connection
 
 from messaging import topology
-from messaging.consumer import Rejected, consume
+from messaging.consumer import consume
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope
 from messaging.handling import handlers_of
+from messaging.settlement import Rejected
 
 _ENVELOPE = Envelope.__struct_fields__
 
