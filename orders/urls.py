@@ -1,0 +1,22 @@
+"""The shop's addresses."""
+
+from django.urls import path, re_path
+
+from orders import api, views, views_order
+
+app_name = "orders"
+
+urlpatterns = [
+    path("", views.catalogue, name="catalogue"),
+    path("articles/<slug:sku>/", views.article, name="article"),
+    path("cart/", views.cart, name="cart"),
+    path("cart/add/", views.add_to_cart, name="add_to_cart"),
+    path("cart/change/", views.change_cart, name="change_cart"),
+    path("checkout/", views.checkout, name="checkout"),
+    path("orders/<uuid:order_id>/", views_order.order, name="order"),
+    path("orders/<uuid:order_id>/progress", views_order.progress, name="progress"),
+    path("orders/<uuid:order_id>/events", views_order.events, name="events"),
+    path("api/orders", api.orders, name="api_orders"),
+    path("api/orders/<str:order_id>", api.order, name="api_order"),
+    re_path(r"^api/", api.unknown_address, name="api_unknown"),
+]
