@@ -73,7 +73,7 @@ def orders(request: HttpRequest) -> HttpResponse:
             raise Problem(
                 409,
                 "request-in-flight",
-                "A request with this Idempotency-Key is being worked on. Send it again after the time in Retry-After.",
+                "A request with this Idempotency-Key is in flight. Repeat it after the time in Retry-After.",
                 headers={"Retry-After": str(seconds)},
             )
         case Lease() as lease:
@@ -152,7 +152,7 @@ def _idempotency_key(request: HttpRequest) -> str:
 
 
 def _client(request: HttpRequest) -> str:
-    """Who asks, as far as this shop can tell: keys of different clients never meet. Secrets are not stored."""
+    """Who asks, as far as this shop can tell: keys of different clients never meet. Only a hash is kept."""
     authorization = request.headers.get("Authorization")
     who = (
         f"authorization:{authorization}"

@@ -79,7 +79,7 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def read_order(request: HttpRequest) -> OrderRequest:
-    """The order that the body asks for; raises `Problem` naming the field. No problem repeats a card number."""
+    """The order that the body asks for; raises `Problem` naming the field. None repeats a card number."""
     if request.content_type != "application/json":
         raise Problem(415, "wrong-content-type", "Send the order as application/json.", field="Content-Type")
     if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES:

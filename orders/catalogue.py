@@ -35,8 +35,8 @@ DEMONSTRATION_CATALOGUE = (
     Article(
         "notebook",
         "Field notebook",
-        "144 dotted pages of recycled paper, thread-sewn so that it lies flat. Cloth cover, ribbon, and a pocket "
-        "for what you pick up on the way.",
+        "144 dotted pages of recycled paper, thread-sewn so that it lies flat. Cloth cover, ribbon, and a "
+        "pocket for what you pick up on the way.",
         980,
         "orders/products/notebook.svg",
     ),
@@ -50,8 +50,8 @@ DEMONSTRATION_CATALOGUE = (
     Article(
         "blanket",
         "Wool blanket",
-        "Woven from new wool that was never bleached, 130 × 180 cm. Heavy enough for a cold hut, soft enough for "
-        "a sofa.",
+        "Woven from new wool that was never bleached, 130 × 180 cm. Heavy enough for a cold hut, soft enough "
+        "for a sofa.",
         6500,
         "orders/products/blanket.svg",
     ),
@@ -73,8 +73,8 @@ DEMONSTRATION_CATALOGUE = (
     Article(
         "lamp",
         "Reading lamp",
-        "A shade of spun steel on a beech foot, with a warm light that can be dimmed. Made in small numbers, and "
-        "often gone before the page is.",
+        "A shade of spun steel on a beech foot, with a warm light that can be dimmed. Made in small numbers, "
+        "and often gone before the page is.",
         8900,
         "orders/products/lamp.svg",
     ),
@@ -82,7 +82,7 @@ DEMONSTRATION_CATALOGUE = (
 
 
 def load_catalogue() -> int:
-    """Put the demonstration articles into the catalogue, or back to how they are written here; returns how many."""
+    """Put the articles into the catalogue, or back to how they are written here; returns how many."""
     products = [
         Product(
             sku=article.sku,

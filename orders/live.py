@@ -190,7 +190,7 @@ def _event(version: str, html: str) -> bytes:
 
 
 def stop_at_signals(*signals: signal.Signals) -> None:
-    """From the main thread: end the streams when one of the signals comes, then do what was to be done anyway."""
+    """From the main thread: end the streams when one of the signals comes, then go on as before."""
     for number in signals:
         signal.signal(number, _stopping_before(signal.getsignal(number)))
 

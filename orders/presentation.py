@@ -221,21 +221,23 @@ _CANCELLED = {
     ),
     reasons.CARD_DECLINED: (
         "Your card was declined",
-        "Your bank did not approve the payment, so we cancelled the order and put the goods back on the shelf.",
+        "Your bank did not approve the payment, so we cancelled the order and put the goods back on the "
+        "shelf.",
         "Your card was not charged.",
         "Your bank can tell you why. You are welcome to order again with another card.",
     ),
     reasons.UNDELIVERABLE: (
         "We cannot deliver to this address",
-        "Our carrier does not serve this address, so we cancelled the order and put the goods back on the shelf.",
+        "Our carrier does not serve this address, so we cancelled the order and put the goods back on the "
+        "shelf.",
         "Your card was not charged. The amount held on it has been released; "
         "some banks take a few days to show that.",
         "You are welcome to order again with another address.",
     ),
     reasons.CAPTURE_REFUSED: (
         "The payment was refused",
-        "Your bank approved the amount at first but refused to pay it out in the end, so we cancelled the order "
-        "and called the parcel back.",
+        "Your bank approved the amount at first but refused to pay it out in the end, so we cancelled the "
+        "order and called the parcel back.",
         "Your card was not charged. The amount held on it has been released; "
         "some banks take a few days to show that.",
         "Your bank can tell you why. You are welcome to order again with another card.",
@@ -328,8 +330,8 @@ def _money_under_way(by_name: Mapping[str, OrderStep], total: str) -> str:
 def _steps(order: Order, by_name: Mapping[str, OrderStep]) -> tuple[Step, ...]:
     """The steps as the customer sees them.
 
-    News of a step may come after the order's own end, which it cannot change: a confirmed order's steps are all
-    done, and a cancelled one's are all undone.
+    News of a step may come after the order's own end, which it cannot change: a confirmed order's steps are
+    all done, and a cancelled one's are all undone.
     """
     shown = [_placed(order)]
     is_open = order.status == Order.Status.PENDING and not _is_failing(by_name.values())
