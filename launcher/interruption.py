@@ -38,8 +38,10 @@ def check() -> None:
         raise Interrupted
 
 
-def wait_until(condition: Callable[[], bool], *, timeout: float, is_interruptible: bool = True) -> bool:
-    """Wait until `condition` holds; False when it did not within `timeout` seconds.
+def wait_until(
+    condition: Callable[[], bool], *, timeout: float, is_interruptible: bool = True, every: float = SLICE
+) -> bool:
+    """Ask `every` so many seconds until `condition` holds; False when it did not within `timeout` seconds.
 
     Raises Interrupted when an interruption is requested meanwhile; clean-up passes is_interruptible=False.
     """
@@ -49,7 +51,7 @@ def wait_until(condition: Callable[[], bool], *, timeout: float, is_interruptibl
             check()
         if time.monotonic() >= deadline:
             return False
-        time.sleep(SLICE)
+        time.sleep(every)
     return True
 
 
