@@ -123,7 +123,7 @@ class CheckoutForm(forms.Form):
         return parse_lines(self.cleaned_data["lines"])
 
     def clean(self) -> None:
-        for name, value in self.cleaned_data.items():
+        for name, value in list(self.cleaned_data.items()):
             if isinstance(value, str) and rules.has_control_characters(value):
                 self.add_error(name, "This contains characters that cannot be typed. Please write it again.")
         for name in self._card_numbers:

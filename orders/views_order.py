@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_safe
 from orders import live
 from orders.models import Order, OrderStep
 from orders.presentation import Bill, progress_of
+from orders.rules import COUNTRIES
 from orders.views import page
 
 Answer = TypeVar("Answer", bound=HttpResponseBase)
@@ -27,6 +28,7 @@ def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
     version, html, is_finished = _rendered(found)
     context = {
         "order": found,
+        "country": dict(COUNTRIES).get(found.country, found.country),
         "bill": Bill.of_order(found, found.lines.order_by("id")),
         "progress_html": html,
         "version": version,
@@ -42,7 +44,7 @@ def progress(request: HttpRequest, order_id: UUID) -> HttpResponse:
     version, html, _ = _rendered(_found(order_id))
     if request.GET.get("seen") == version:
         return _private(HttpResponse(status=204))
-    return _private(HttpResponse(html))
+    return _private(HttpResponse(html, headers={"Progress-Version": version}))
 
 
 @require_GET

@@ -4,6 +4,7 @@
 const section = document.getElementById("progress");
 const announcement = document.getElementById("announcement");
 const POLL_MILLISECONDS = 3000;
+let version = section.dataset.version;
 
 function show(html) {
   section.innerHTML = html;
@@ -16,10 +17,10 @@ function isFinished() {
 
 async function poll() {
   try {
-    const response = await fetch(section.dataset.progress, { cache: "no-store" });
-    if (response.ok) {
-      const html = await response.text();
-      if (html.trim() !== section.innerHTML.trim()) show(html);
+    const response = await fetch(`${section.dataset.progress}?seen=${version}`, { cache: "no-store" });
+    if (response.status === 200) {
+      version = response.headers.get("Progress-Version");
+      show(await response.text());
     }
   } catch (error) {
     // The network is away: the next look may find it again, and the page stays as it was.
@@ -28,8 +29,9 @@ async function poll() {
 }
 
 function listen() {
-  const events = new EventSource(`${section.dataset.events}?seen=${section.dataset.version}`);
+  const events = new EventSource(`${section.dataset.events}?seen=${version}`);
   events.addEventListener("progress", (event) => {
+    version = event.lastEventId;
     show(event.data);
     if (isFinished()) events.close();
   });
