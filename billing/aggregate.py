@@ -57,5 +57,5 @@ def evolve(state: PaymentState | None, event: Message) -> PaymentState:
     raise TypeError(f"A {type(event).__name__} cannot follow here: {state!r}.")
 
 
-def _next(state: PaymentState, **changes: str) -> PaymentState:
+def _next(state: PaymentState, /, **changes: str) -> PaymentState:
     return msgspec.structs.replace(state, version=state.version + 1, **changes)

@@ -42,5 +42,5 @@ def evolve(state: StockState | None, event: Message) -> StockState:
     raise TypeError(f"A {type(event).__name__} cannot follow here: {state!r}.")
 
 
-def _next(state: StockState, **changes: int) -> StockState:
+def _next(state: StockState, /, **changes: int) -> StockState:
     return msgspec.structs.replace(state, version=state.version + 1, **changes)

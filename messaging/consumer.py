@@ -124,15 +124,17 @@ def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Enve
         request, fence = begun
     try:
         outcome = handler.call(request, key)
+        with unit_of_work(service, cause=envelope) as work:
+            if not idempotency.is_held(key, fence=fence, consumer=service, database=work.database):
+                raise LeaseLost("another delivery has taken this call over and stores its outcome")
+            reply = handler.conclude(message, outcome)
+            _finish(work, reply, [key] if action is None else [action, key])
+    except (LeaseLost, DatabaseError):
+        raise
     except Exception as error:
         raise CallFailed(
             error, idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
         ) from error
-    with unit_of_work(service, cause=envelope) as work:
-        if not idempotency.is_held(key, fence=fence, consumer=service, database=work.database):
-            raise LeaseLost("another delivery has taken this call over and stores its outcome")
-        reply = handler.conclude(message, outcome)
-        _finish(work, reply, [key] if action is None else [action, key])
 
 
 def _begin_call(

@@ -54,5 +54,5 @@ def evolve(state: OrderState | None, event: Message) -> OrderState:
     raise TypeError(f"A {type(event).__name__} cannot follow here: {state!r}.")
 
 
-def _next(state: OrderState, **changes: object) -> OrderState:
+def _next(state: OrderState, /, **changes: object) -> OrderState:
     return msgspec.structs.replace(state, version=state.version + 1, **changes)
