@@ -90,8 +90,13 @@ class Listener:
                 del self._subscriptions[subscription.order_id]
 
     def stop(self) -> None:
-        """End every stream and the thread, within a second."""
+        """End every stream and the thread, within a second; does not wait for it, so a signal may call it."""
         self.stopping.set()
+
+    def wait_until_stopped(self, seconds: float) -> None:
+        """After `stop`: wait for the thread to close its connection, at most so long."""
+        if self._thread is not None:
+            self._thread.join(seconds)
 
     def _listen(self) -> None:
         pause = 0.1

@@ -1,11 +1,13 @@
 """A shop with its catalogue, as a customer's browser and as a program meet it."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from orders import live
 from orders.catalogue import load_catalogue
 
 DELIVERY = {
@@ -60,3 +62,13 @@ def new_browser() -> type[Browser]:
 def delivery() -> dict[str, str]:
     """What the customer types."""
     return dict(DELIVERY)
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[live.Listener]:
+    """The process's listener for this test alone; its connection is closed at the end."""
+    listener = live.Listener(most_streams=5)
+    monkeypatch.setattr(live, "listener", listener)
+    yield listener
+    listener.stop()
+    listener.wait_until_stopped(10)

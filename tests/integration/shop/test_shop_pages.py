@@ -75,6 +75,7 @@ def test_a_wrong_quantity_is_said_beside_the_field(browser):
 def test_lines_can_be_changed_and_removed(browser):
     browser.choose("mug", 2)
     browser.choose("clock", 1)
+    browser.get("/cart/")
 
     browser.post("/cart/change/", {"quantity-mug": "5", "remove": "clock"})
 
@@ -146,7 +147,7 @@ def test_progress_is_the_same_html_as_the_page_and_empty_when_seen(browser):
     assert browser.get(f"{address}progress", {"seen": version}).status_code == 200
 
 
-def test_events_of_a_finished_order_are_its_last_state_and_the_end(browser):
+def test_events_of_a_finished_order_are_its_last_state_and_the_end(browser, listener):
     browser.choose("mug")
     address = browser.submit(browser.open_checkout()).headers["Location"]
     order = Order.objects.get()
