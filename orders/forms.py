@@ -140,7 +140,7 @@ class CheckoutForm(forms.Form):
 
     def show_total(self, total: str) -> None:
         """Have the form, shown again, carry this total."""
-        self.data = {**self.data.dict(), "total": total}
+        self.data = {**{name: self.data[name] for name in self.data}, "total": total}
 
     def order_request(self) -> OrderRequest:
         """What to place; the form must be valid."""

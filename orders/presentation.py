@@ -303,7 +303,7 @@ def facts_of(order: Order, steps: Iterable[OrderStep]) -> list[Step]:
     """What is known to have happened, for programs: nothing is said of what has not been heard yet."""
     by_name = {step.name: step for step in steps}
     heard = [
-        Step(name=str(name), label=name.label, state=by_name[name].state, at=by_name[name].at)
+        Step(name=str(name), label=str(name.label), state=by_name[name].state, at=by_name[name].at)
         for name in _Name
         if name in by_name
     ]
