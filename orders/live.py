@@ -22,7 +22,7 @@ from orders.services import PROGRESS_CHANNEL, SERVICE
 
 log = logging.getLogger(__name__)
 
-MOST_STREAMS = getattr(settings, "ORDER_PAGE_STREAMS", 24)
+MOST_STREAMS: int = settings.ORDER_PAGE_STREAMS
 """Open at once in one process: each holds one of its threads, and some must stay for everything else."""
 STREAM_SECONDS = 25.0
 """After so long a stream ends and the browser opens another one, so that none outlives a proxy's patience."""

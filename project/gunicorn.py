@@ -10,4 +10,13 @@ threads = int(os.environ.get("WEB_THREADS", "40"))
 graceful_timeout = 3
 timeout = 60
 keepalive = 5
-control_socket_disable = True
+control_socket_disable = True  # one address for every process of a user would be shared by several shops
+
+
+def post_worker_init(worker: object) -> None:
+    """End open order pages at once when the process is told to stop."""
+    import signal
+
+    from orders import live
+
+    live.stop_at_signals(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)

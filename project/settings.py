@@ -54,6 +54,8 @@ RELAY_BATCH = env.whole("RELAY_BATCH", 200, least=1)
 RELAY_POLL = env.number("RELAY_POLL", 5, least=0.1)
 """Seconds between looks at the outbox when no notification comes."""
 ORCHESTRATOR_BATCH = env.whole("ORCHESTRATOR_BATCH", 50, least=1)
+ORDER_PAGE_STREAMS = env.whole("ORDER_PAGE_STREAMS", 24, least=1)
+"""How many order pages of one web process may wait for news at once; the others ask again and again."""
 WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", 2, least=1)
 
 # --- gateway and mail ------------------------------------------------------------------------------------
@@ -162,10 +164,13 @@ CONTENT_SECURITY_POLICY = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"not_readiness": {"()": "project.logs.NotReadiness"}},
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO").upper()},
     "loggers": {
+        # A shop that is not ready answers 503 to whoever asks; that is its answer and no error.
+        "django.request": {"filters": ["not_readiness"]},
         # Two lines for each message that went well: Flower and the admin show them better.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
