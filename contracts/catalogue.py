@@ -14,7 +14,9 @@ def _types_in(*modules: ModuleType) -> dict[str, type[Message]]:
             if member.__module__ != module.__name__ or not issubclass(member, (Command, Event)):
                 continue
             if member.wire_type in found:
-                raise TypeError(f"Two messages share the wire type {member.wire_type!r}; give one another name.")
+                raise TypeError(
+                    f"Two messages share the wire type {member.wire_type!r}; give one another name."
+                )
             found[member.wire_type] = member
     return found
 

@@ -82,7 +82,9 @@ def append(
     if not events:
         return expected_version
     new = [
-        NewEvent(stream=stream, version=version, event=event, metadata=metadata or {}, occurred_at=occurred_at)
+        NewEvent(
+            stream=stream, version=version, event=event, metadata=metadata or {}, occurred_at=occurred_at
+        )
         for version, event in enumerate(events, start=expected_version + 1)
     ]
     try:

@@ -148,7 +148,13 @@ def _begin_call(
         _close_action(action, envelope=envelope, work=work, service=handler.service)
     request = handler.prepare(message, action)
     if idempotency.claim(
-        [key], envelope=envelope, now=work.now, started={key: request}, lease_until=lease_until, **names
+        [key],
+        envelope=envelope,
+        consumer=handler.service,
+        database=work.database,
+        now=work.now,
+        started={key: request},
+        lease_until=lease_until,
     ):
         return request, 1
     held = idempotency.lock(key, **names)
@@ -164,7 +170,7 @@ def _begin_call(
 def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service: str) -> None:
     """Make sure that the action will have no further effect of its own, before it is undone."""
     names = {"consumer": service, "database": work.database}
-    if idempotency.claim([action], envelope=envelope, now=work.now, **names):
+    if idempotency.claim([action], envelope=envelope, consumer=service, database=work.database, now=work.now):
         return
     held = idempotency.lock(action, **names)
     if held.state == "finished":

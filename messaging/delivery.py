@@ -28,7 +28,9 @@ def open_message(delivery: Delivery, *, handled: set[str]) -> tuple[Envelope, Me
     envelope = Envelope.from_headers(delivery.headers)
     message_type = MESSAGE_TYPES.get(envelope.type)
     if message_type is None:
-        raise InvalidMessage(f"contracts/ has no message type {envelope.type!r}: a newer release may have sent it.")
+        raise InvalidMessage(
+            f"contracts/ has no message type {envelope.type!r}: a newer release may have sent it."
+        )
     if envelope.type not in handled:
         raise InvalidMessage(f"This service has no handler for {envelope.type!r}.")
     try:

@@ -62,7 +62,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             self,
             attempt=attempt,
             origin_exchange=self.origin_exchange if self.origin_exchange is not None else exchange,
-            origin_routing_key=self.origin_routing_key if self.origin_routing_key is not None else routing_key,
+            origin_routing_key=self.origin_routing_key
+            if self.origin_routing_key is not None
+            else routing_key,
         )
 
 

@@ -68,7 +68,9 @@ def handles_by_gateway(
 ) -> None:
     """Declare the three parts of a handler that asks a gateway; see `GatewayHandler`."""
     _register(
-        GatewayHandler(service=service, message_type=message_type, prepare=prepare, call=call, conclude=conclude)
+        GatewayHandler(
+            service=service, message_type=message_type, prepare=prepare, call=call, conclude=conclude
+        )
     )
 
 

@@ -111,9 +111,7 @@ def claim(
         return {key for (key,) in cursor.fetchall()}
 
 
-def claim_messages(
-    envelopes: Sequence[Envelope], *, consumer: str, database: str, now: datetime
-) -> set[str]:
+def claim_messages(envelopes: Sequence[Envelope], *, consumer: str, database: str, now: datetime) -> set[str]:
     """Claim the keys of many messages in one statement, in sorted order; returns those that were free."""
     sql = """
         INSERT INTO messaging_idempotencykey (consumer, key, state, message_id, type, fence, claimed_at, finished_at)

@@ -14,7 +14,9 @@ class OutboxMessage(models.Model):
     )
     service = models.TextField(help_text="The service that sends it.")
     type = models.TextField()
-    exchange = models.TextField(blank=True, help_text="Empty: straight to the queue named by the routing key.")
+    exchange = models.TextField(
+        blank=True, help_text="Empty: straight to the queue named by the routing key."
+    )
     routing_key = models.TextField()
     headers = models.JSONField()
     body = models.JSONField()
@@ -49,7 +51,9 @@ class IdempotencyKey(models.Model):
     type = models.TextField()
     request = models.JSONField(null=True, help_text="What the gateway is asked, while the call is open.")
     lease_until = models.DateTimeField(null=True, help_text="Until then nobody else may repeat the call.")
-    fence = models.PositiveIntegerField(default=0, help_text="Counts who holds the call; only the last may store.")
+    fence = models.PositiveIntegerField(
+        default=0, help_text="Counts who holds the call; only the last may store."
+    )
     reply = models.JSONField(null=True)
     claimed_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)

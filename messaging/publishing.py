@@ -132,7 +132,9 @@ class Publisher:
 
     def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
         for settled in self._settled(delivery_tag, multiple):
-            self._answers.refused[self._tags.pop(settled)] = "the broker refused it (nack): its queue is full or down"
+            self._answers.refused[self._tags.pop(settled)] = (
+                "the broker refused it (nack): its queue is full or down"
+            )
 
     def _on_return(self, *returned: Any) -> None:
         error, exchange, routing_key, message = returned

@@ -59,7 +59,8 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
         raise failure
     release = None
     if isinstance(failure, CallFailed):
-        failure, release = failure.error, failure.release
+        release = failure.release
+        failure = failure.error
     is_final = isinstance(failure, PermanentError) or envelope.attempt >= settings.RETRY_ATTEMPTS
     try:
         attempts.record(

@@ -27,7 +27,9 @@ _current: ContextVar["UnitOfWork | None"] = ContextVar("unit_of_work", default=N
 class UnitOfWork:
     """What one transaction has collected so far."""
 
-    def __init__(self, *, service: str, cause: Envelope | None, correlation_id: str | None, now: datetime) -> None:
+    def __init__(
+        self, *, service: str, cause: Envelope | None, correlation_id: str | None, now: datetime
+    ) -> None:
         self.service = service
         self.database: str = settings.SERVICES[service]
         self.cause = cause
@@ -38,7 +40,9 @@ class UnitOfWork:
         self._published: list[tuple[Event, OutgoingMessage]] = []
         self._statements: list[Statement] = []
 
-    def send(self, command: Command, *, key: str | None = None, available_at: datetime | None = None) -> Envelope:
+    def send(
+        self, command: Command, *, key: str | None = None, available_at: datetime | None = None
+    ) -> Envelope:
         """Put a command in the outbox; see `messaging.outbox.send`."""
         envelope = self._envelope(command, key=key)
         self.outgoing.append(
@@ -162,5 +166,3 @@ def current() -> UnitOfWork:
             "belongs to, so that both are committed together."
         )
     return work
-
-

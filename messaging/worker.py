@@ -40,7 +40,9 @@ def _task_for(service: str) -> Callable[..., None]:
     def handle(task: Any, payload: Any = None) -> None:
         request = task.request
         delivery = Delivery(
-            headers={name: value for name in _ENVELOPE if (value := getattr(request, name, None)) is not None},
+            headers={
+                name: value for name in _ENVELOPE if (value := getattr(request, name, None)) is not None
+            },
             payload=payload,
             exchange=request.delivery_info.get("exchange") or "",
             routing_key=request.delivery_info.get("routing_key") or "",

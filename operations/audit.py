@@ -30,7 +30,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def audit() -> Report:
     """Check every invariant. Run it on a shop at rest: what is under way is told apart by its running saga."""
-    orders = {order.id: order for order in Order.objects.only("id", "status", "total_amount", "currency").iterator()}
+    orders = {
+        order.id: order for order in Order.objects.only("id", "status", "total_amount", "currency").iterator()
+    }
     payments = {payment.order_id: payment for payment in Payment.objects.iterator()}
     running = {
         UUID(key)
@@ -114,7 +116,10 @@ def _books_agree(
 def _stock_adds_up() -> Iterator[str]:
     wrong = StockItem.objects.exclude(received=F("on_hand") + F("reserved") + F("sold"))
     for item in wrong:
-        yield f"stock of {item.sku}: {item.on_hand} on hand, {item.reserved} reserved, {item.sold} sold, but {item.received} received"
+        yield (
+            f"stock of {item.sku}: {item.on_hand} on hand, {item.reserved} reserved, {item.sold} sold, "
+            f"but {item.received} received"
+        )
     held: dict[str, int] = defaultdict(int)
     sold: dict[str, int] = defaultdict(int)
     for reservation in Reservation.objects.filter(state__in=["held", "sold"]).iterator():
@@ -131,7 +136,9 @@ def _stock_adds_up() -> Iterator[str]:
 def _nothing_is_left_behind(
     orders: dict[UUID, Any], payments: dict[UUID, Payment], running: set[UUID]
 ) -> Iterator[str]:
-    cancelled = {order_id for order_id, order in orders.items() if order.status == Order.Status.CANCELLED} - running
+    cancelled = {
+        order_id for order_id, order in orders.items() if order.status == Order.Status.CANCELLED
+    } - running
     confirmed = {order_id for order_id, order in orders.items() if order.status == Order.Status.CONFIRMED}
     for order_id in Reservation.objects.filter(state="held").values_list("order_id", flat=True):
         if order_id in cancelled:

@@ -32,7 +32,9 @@ class Summary(msgspec.Struct, kw_only=True):
     p99: float | None
 
 
-def place(wanted: Iterable[Wanted], *, rate: float | None, tick: Callable[[], None]) -> dict[UUID, str | None]:
+def place(
+    wanted: Iterable[Wanted], *, rate: float | None, tick: Callable[[], None]
+) -> dict[UUID, str | None]:
     """Place the orders, at most `rate` a second; returns how each must end.
 
     Each has a checkout key of its own, so that one whose outcome was lost is placed again and not twice.
@@ -84,7 +86,9 @@ def sum_up(ends: dict[UUID, str | None], *, seconds: float) -> Summary:
         expected_confirmed=list(ends.values()).count("confirmed") if is_known else None,
         expected_cancelled=list(ends.values()).count("cancelled") if is_known else None,
         otherwise=[
-            str(order_id) for order_id, (status, _, _) in finished.items() if ends[order_id] not in (None, status)
+            str(order_id)
+            for order_id, (status, _, _) in finished.items()
+            if ends[order_id] not in (None, status)
         ],
         seconds=round(seconds, 3),
         orders_per_second=round(len(finished) / span, 1) if span else 0.0,

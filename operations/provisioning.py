@@ -5,13 +5,12 @@ from collections.abc import Callable
 import psycopg2
 from django.apps import apps
 from django.conf import settings
-from django.db import connections
+from django.db import connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.signals import post_migrate, pre_migrate
 from psycopg2 import errors, sql
 
 from operations.errors import DatabaseMissing
-from project.routers import apps_of
 
 
 def create_databases(say: Callable[[str], None]) -> None:
@@ -45,7 +44,9 @@ def create_databases(say: Callable[[str], None]) -> None:
 def migrate(say: Callable[[str], None]) -> None:
     """Bring each database to this release's tables. It records only the applications that it owns."""
     for alias in sorted(set(settings.SERVICES.values())):
-        owned = apps_of(alias)
+        owned = {
+            config.label for config in apps.get_app_configs() if router.allow_migrate(alias, config.label)
+        }
         executor = MigrationExecutor(connections[alias])
         targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] in owned]
         plan = executor.migration_plan(targets)
@@ -53,8 +54,14 @@ def migrate(say: Callable[[str], None]) -> None:
             continue
         configs = [apps.get_app_config(label) for label in sorted(owned)]
         for config in configs:
-            pre_migrate.send(sender=config, app_config=config, verbosity=0, interactive=False, using=alias, plan=plan)
+            pre_migrate.send(
+                sender=config, app_config=config, verbosity=0, interactive=False, using=alias, plan=plan
+            )
         executor.migrate(targets, plan)
         for config in configs:
-            post_migrate.send(sender=config, app_config=config, verbosity=0, interactive=False, using=alias, plan=plan)
-        say(f"migrated {alias}: {len(plan)} migrations of {', '.join(sorted({m.app_label for m, _ in plan}))}")
+            post_migrate.send(
+                sender=config, app_config=config, verbosity=0, interactive=False, using=alias, plan=plan
+            )
+        say(
+            f"migrated {alias}: {len(plan)} migrations of {', '.join(sorted({m.app_label for m, _ in plan}))}"
+        )

@@ -12,7 +12,13 @@ from contracts.billing import (
 )
 from contracts.inventory import ReleaseStock, ReserveStock, StockReleased, StockReserved, StockUnavailable
 from contracts.orders import CancelOrder, ConfirmOrder, OrderCancelled, OrderConfirmed, OrderPlaced
-from contracts.shipping import BookShipment, CancelShipment, ShipmentBooked, ShipmentCancelled, ShipmentRefused
+from contracts.shipping import (
+    BookShipment,
+    CancelShipment,
+    ShipmentBooked,
+    ShipmentCancelled,
+    ShipmentRefused,
+)
 from sagas.definition import Pivot, Saga, Step
 
 # fmt: off

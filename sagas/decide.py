@@ -174,7 +174,11 @@ class _Turn:
 
     def reply(self, replied: Replied) -> None:
         position = next(
-            (i for i, state in enumerate(self._steps) if state.name == replied.step and state.step_try == replied.step_try),
+            (
+                i
+                for i, state in enumerate(self._steps)
+                if state.name == replied.step and state.step_try == replied.step_try
+            ),
             None,
         )
         if position is None:
@@ -268,5 +272,3 @@ class _Turn:
 
     def _change(self, position: int, **changes: Any) -> None:
         self._steps[position] = msgspec.structs.replace(self._steps[position], **changes)
-
-

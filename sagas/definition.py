@@ -55,9 +55,13 @@ class Saga(msgspec.Struct, frozen=True):
 
     def _check(self, step: Step, known: set[str]) -> None:
         if (step.command is None) != (step.done is None):
-            raise InvalidDefinition(self.name, f"step {step.name!r} needs both a command and its `done`, or neither")
+            raise InvalidDefinition(
+                self.name, f"step {step.name!r} needs both a command and its `done`, or neither"
+            )
         if (step.undo is None) != (step.undone is None):
-            raise InvalidDefinition(self.name, f"step {step.name!r} needs both `undo` and `undone`, or neither")
+            raise InvalidDefinition(
+                self.name, f"step {step.name!r} needs both `undo` and `undone`, or neither"
+            )
         for command, given in ((step.command, known), (step.undo, known | {REASON})):
             missing = set(command.__struct_fields__) - given if command else set()
             if missing:

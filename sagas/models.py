@@ -41,7 +41,9 @@ class SagaRecord(models.Model):
             # The admin's list: ORDER BY started_at DESC
             models.Index(fields=["-started_at"], name="saga_newest_first"),
             # Unfinished sagas: WHERE finished_at IS NULL
-            models.Index(fields=["started_at"], condition=Q(finished_at__isnull=True), name="saga_unfinished"),
+            models.Index(
+                fields=["started_at"], condition=Q(finished_at__isnull=True), name="saga_unfinished"
+            ),
             # The saga of an order: WHERE correlation_id = ...
             models.Index(fields=["correlation_id"], name="saga_by_correlation"),
         ]

@@ -128,7 +128,9 @@ class Orchestrator:
             try:
                 _until_answered([incoming for _, incoming in opened])
             except Exception as error:  # one of them is bad, and handling them one by one shows which
-                log.warning("orchestrator: a batch of %d failed, taking its messages singly: %s", len(opened), error)
+                log.warning(
+                    "orchestrator: a batch of %d failed, taking its messages singly: %s", len(opened), error
+                )
             else:
                 for received, _ in opened:
                     received.message.ack()

@@ -110,7 +110,18 @@ def lock(ids: Iterable[UUID]) -> dict[UUID, LoadedSaga]:
         rows = cursor.fetchall()
         cursor.execute(_STEPS, [wanted])
         steps: dict[UUID, list[StepState]] = {}
-        for saga_id, name, status, step_try, sendings, sent, deadline, finished, failure, undo in cursor.fetchall():
+        for (
+            saga_id,
+            name,
+            status,
+            step_try,
+            sendings,
+            sent,
+            deadline,
+            finished,
+            failure,
+            undo,
+        ) in cursor.fetchall():
             steps.setdefault(saga_id, []).append(
                 StepState(
                     name=name,

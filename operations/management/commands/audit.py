@@ -9,7 +9,9 @@ from operations.audit import audit
 
 
 class Command(BaseCommand):
-    help = "Checks the invariants from every service's database and the gateway's books. Exits 1 on a violation."
+    help = (
+        "Checks the invariants from every service's database and the gateway's books. Exits 1 on a violation."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true")

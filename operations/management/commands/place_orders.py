@@ -24,7 +24,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, required=True, help="how many orders")
-        parser.add_argument("--rate", type=float, help="at most so many a second (default: as fast as can be)")
+        parser.add_argument(
+            "--rate", type=float, help="at most so many a second (default: as fast as can be)"
+        )
         parser.add_argument("--card", default="approved", help=f"{', '.join(CARDS)}, or a token")
         parser.add_argument("--postcode", default="10115", help="00000 cannot be served")
         parser.add_argument("--sku", default="mug")
@@ -40,7 +42,9 @@ class Command(BaseCommand):
         if options["mix"]:
             wanted = of_mix(options["mix"], count=options["count"], seed=options["seed"])
         else:
-            wanted = of_one_kind(**{name: options[name] for name in ("count", "card", "sku", "quantity", "postcode")})
+            wanted = of_one_kind(
+                **{name: options[name] for name in ("count", "card", "sku", "quantity", "postcode")}
+            )
         begun = time.monotonic()
         with self._progress() as progress:
             placing = progress.add_task("placed", total=options["count"])

@@ -18,7 +18,9 @@ SOLD_OUT = "lamp"
 
 
 class Command(BaseCommand):
-    help = "Creates and migrates the databases, declares the topology, creates the user `admin`. Safe to repeat."
+    help = (
+        "Creates and migrates the databases, declares the topology, creates the user `admin`. Safe to repeat."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--demonstration", action="store_true", help="load a catalogue and stock as well")
