@@ -1,0 +1,102 @@
+"""The suite's own servers, as `make test` starts them: databases of the run, and a virtual host of the broker.
+
+What a test needs and this machine does not have skips the test and says why; in CI it fails.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+from django.conf import settings
+from django.db import connections
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from tests.databases import Databases, connected_to
+
+HERE = Path(__file__).resolve().parent
+ORDER = ("unit", "architecture", "integration", "journeys", "browser", "system")
+"""What is quick and small comes first."""
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test where a person runs it, fail where CI does."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Static files are found in the packages; the folder exists only where an image was built.
+    config.addinivalue_line("filterwarnings", "ignore:No directory at:UserWarning")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run folder by folder, and let a test that uses the database use each service's."""
+    items.sort(key=lambda item: _place(item.path))
+    for item in items:
+        marker = item.get_closest_marker("django_db")
+        fixtures = getattr(item, "fixturenames", ())
+        if (marker is None and "db" in fixtures) or (marker is not None and "databases" not in marker.kwargs):
+            item.add_marker(pytest.mark.django_db(databases="__all__"), append=False)
+
+
+def _place(path: Path) -> int:
+    folder = path.relative_to(HERE).parts[0] if path.is_relative_to(HERE) else ""
+    return ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+
+@pytest.fixture(scope="session")
+def databases(django_db_blocker) -> Iterator[Databases]:
+    """The database server, with templates for whoever needs databases of his own."""
+    with django_db_blocker.unblock():
+        try:
+            databases = Databases()
+        except psycopg2.OperationalError as error:
+            unavailable(f"PostgreSQL does not answer ({str(error).strip()}). Run the tests with: make test")
+        databases.prepare_templates()
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(databases: Databases, django_db_blocker) -> Iterator[None]:
+    """Connect every alias to a fresh database of this run, with the catalogue and its stock."""
+    prefix = f"suite_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with django_db_blocker.unblock():
+        names = databases.clone(prefix)
+        with connected_to(names):
+            yield
+        for name in names.values():
+            databases.drop(name)
+
+
+@pytest.fixture
+def committed(django_db_setup: None, django_db_blocker) -> Iterator[None]:
+    """Real transactions, which stay: nothing is rolled back and nothing flushed afterwards."""
+    with django_db_blocker.unblock():
+        yield
+        connections.close_all()
+
+
+@pytest.fixture(scope="session")
+def suite_broker_url() -> str:
+    """A virtual host of the broker where nothing but the tests consumes."""
+    own = urlsplit(settings.BROKER_URL)._replace(path="/suite").geturl()
+    try:
+        with Connection(own, connect_timeout=5) as connection:
+            connection.ensure_connection(max_retries=2, timeout=10)
+    except (OSError, OperationalError) as error:
+        unavailable(f"RabbitMQ has no virtual host `suite` for the tests ({error}). Run them with: make test")
+    return own
+
+
+@pytest.fixture
+def broker_url(suite_broker_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That virtual host, for this test also the one of the settings."""
+    monkeypatch.setattr(settings, "BROKER_URL", suite_broker_url)
+    return suite_broker_url
