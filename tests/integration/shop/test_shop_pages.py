@@ -1,6 +1,8 @@
 """Looking around and filling the cart: few statements, nothing written."""
 
 import pytest
+from django.conf import settings
+from django.db import connections
 from django.test import Client
 
 from orders.cart import COOKIE
@@ -11,7 +13,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=False)
 
 
 def test_the_catalogue_takes_one_statement(browser, django_assert_num_queries):
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(1, connection=connections[settings.SERVICES["orders"]]):
         page = browser.get("/")
 
     for article in DEMONSTRATION_CATALOGUE:
@@ -35,7 +37,7 @@ def test_every_picture_exists():
 
 
 def test_browsing_and_choosing_write_nothing(browser, django_assert_num_queries):
-    with django_assert_num_queries(3) as captured:
+    with django_assert_num_queries(3, connection=connections[settings.SERVICES["orders"]]) as captured:
         browser.get("/articles/mug/")
         browser.choose("mug", 2)
         browser.get("/cart/")
@@ -122,7 +124,7 @@ def test_the_order_page_takes_three_statements_and_keeps_to_itself(browser, djan
     browser.choose("mug")
     address = browser.submit(browser.open_checkout()).headers["Location"]
 
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(3, connection=connections[settings.SERVICES["orders"]]):
         page = browser.get(address)
 
     assert page.headers["Cache-Control"] == "no-store"
