@@ -1,0 +1,103 @@
+"""One checkout saga, moved by hand: no database, no broker, and a clock that the test turns."""
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from contracts.message import Command, Event
+from sagas.checkout import CHECKOUT
+from sagas.decide import (
+    DeadlinePassed,
+    Policy,
+    Replied,
+    SagaState,
+    Sending,
+    Started,
+    StepState,
+    begin,
+    decide,
+)
+from tests.builders import NOON, Replies, order_placed
+
+POLICY = Policy(deadline=60, longest_pause=300)
+
+
+class Story:
+    """What a saga has become, and everything it has sent so far."""
+
+    def __init__(self) -> None:
+        self.order_id = uuid4()
+        self.placed = order_placed(self.order_id)
+        self.replies = Replies(self.order_id)
+        self.saga: SagaState = begin(CHECKOUT, uuid4())
+        self.now: datetime = NOON
+        self.sent: list[Sending] = []
+
+    def start(self) -> list[type[Command]]:
+        return self._decide(Started(self.placed))
+
+    def hear(self, step: str, event: Event) -> list[type[Command]]:
+        """A reply comes; returns the types of what the saga sends because of it."""
+        return self._decide(Replied(step, 1, event))
+
+    def let_deadline_pass(self) -> list[type[Command]]:
+        """Time goes on until the saga's next deadline is just over."""
+        due = self.saga.next_deadline()
+        assert due is not None, "the saga waits for nothing"
+        self.now = max(self.now, due) + timedelta(microseconds=1)
+        return self.look_at_the_clock()
+
+    def look_at_the_clock(self) -> list[type[Command]]:
+        return self._decide(DeadlinePassed())
+
+    def go_on_until(self, step: str) -> None:
+        """Start and answer well, until this step's command is out."""
+        self.start()
+        for name, reply in self.good_replies().items():
+            if name == step:
+                return
+            self.hear(name, reply)
+
+    def good_replies(self) -> dict[str, Event]:
+        r = self.replies
+        return {
+            "reserve": r.reserved,
+            "authorize": r.authorized,
+            "ship": r.booked,
+            "capture": r.captured,
+            "confirm": r.confirmed,
+        }
+
+    def undone_replies(self) -> dict[str, Event]:
+        r = self.replies
+        return {
+            "place": r.cancelled,
+            "reserve": r.released,
+            "authorize": r.voided,
+            "ship": r.shipment_cancelled,
+        }
+
+    def undo_everything(self) -> list[type[Command]]:
+        """Answer each compensation that is out until none is left; returns what was sent meanwhile, in order."""
+        sent: list[type[Command]] = []
+        while undoing := [step.name for step in self.saga.steps if step.status == "undoing"]:
+            sent += self.hear(undoing[-1], self.undone_replies()[undoing[-1]])
+        return sent
+
+    def step(self, name: str) -> StepState:
+        return next(step for step in self.saga.steps if step.name == name)
+
+    def compensations(self) -> list[str]:
+        return [sending.step for sending in self.sent if sending.is_compensation]
+
+    def _decide(self, incoming: Started | Replied | DeadlinePassed) -> list[type[Command]]:
+        decision = decide(CHECKOUT, self.saga, incoming, now=self.now, policy=POLICY)
+        self.saga = decision.saga
+        self.sent += decision.sendings
+        return [type(sending.command) for sending in decision.sendings]
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
