@@ -1,0 +1,105 @@
+"""The admin of history and projections: it shows, and refuses to add, change or delete, whoever asks."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from eventstore.admin_privacy import SENTENCE, masked
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+CHOOSER = "service"
+"""The part of an address that chooses a service where the table is in every service's database."""
+
+
+def choice_filter(field: str, values: Iterable[str]) -> type[admin.SimpleListFilter]:
+    """A filter by known values, for a text field without choices of its own: asking the table is a full scan."""
+
+    class Filter(admin.SimpleListFilter):
+        title = field
+        parameter_name = field
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return [(value, value.replace("_", " ")) for value in values]
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            return queryset.filter(**{field: self.value()}) if self.value() else queryset
+
+    return Filter
+
+
+class HistoryAdmin(_ModelAdmin):
+    """Pages of rows that are written by messages only. A wrong row is mended by a command, not by hand."""
+
+    identifiers: tuple[str, ...] = ()
+    """Fields that hold an identifier. A UUID typed into the search is compared with them, and nothing else. An
+    address that asks for one of them alone (`?order_id=...`) leads to the row's page where there is one row, to a
+    list where there are several, and to `empty_sentence` where there is none."""
+    private_fields: tuple[str, ...] = ()
+    """JSON fields that are masked for everybody but superusers."""
+    empty_sentence = "Nothing has been recorded yet."
+
+    list_per_page = 50
+    show_full_result_count = False  # a second count of the whole table
+    show_facets = admin.ShowFacets.NEVER  # a count for each choice of each filter
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The row as this user may read it. It is masked here, so that no page can forget to."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None and self.hides_from(request):
+            for field in self.private_fields:
+                setattr(row, field, masked(getattr(row, field)))
+        return row
+
+    def hides_from(self, request: HttpRequest) -> bool:
+        return not getattr(request.user, "is_superuser", False)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        try:
+            identifier = str(UUID(search_term.strip()))
+        except ValueError:
+            return super().get_search_results(request, queryset, search_term)
+        if not self.identifiers:
+            return super().get_search_results(request, queryset, search_term)
+        return queryset.filter(
+            Q(*((field, identifier) for field in self.identifiers), _connector=Q.OR)
+        ), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        asked = set(request.GET) - {CHOOSER}
+        is_by_identifier = len(asked) == 1 and asked <= set(self.identifiers)
+        is_narrowed = bool(asked) and not is_by_identifier
+        sentence = "Nothing matches the search and the filters." if is_narrowed else self.empty_sentence
+        response = super().changelist_view(request, {"empty_sentence": sentence, **(extra_context or {})})
+        found = getattr(response, "context_data", None) or {}
+        if is_by_identifier and "cl" in found and found["cl"].result_count == 1:
+            return redirect(found["cl"].url_for_result(found["cl"].result_list[0]))
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        is_hidden = bool(self.private_fields) and self.hides_from(request)
+        context.update(is_history=True, privacy_sentence=SENTENCE if is_hidden else "")
+        return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[arg-type]

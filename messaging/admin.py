@@ -1,0 +1,144 @@
+"""What waits to be published, what was claimed once for ever, and what failed: one service at a time."""
+
+from django.contrib import admin
+from django.utils.html import format_html
+
+from eventstore.admin_by_service import ByServiceAdmin, ServiceChooser
+from eventstore.admin_columns import Tone, badge, json_column, page_of, state_column, time_column
+from messaging.models import FailedAttempt, IdempotencyKey, OutboxMessage
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(ByServiceAdmin):
+    service_lookup = "service"
+    identifiers = ("message_id",)
+    private_fields = ("body",)
+    empty_sentence = "Nothing waits in this outbox: every message has been published."
+
+    list_display = (
+        "type",
+        "condition",
+        "destination",
+        time_column("available_at"),
+        "failures",
+        "last_error",
+        time_column("created_at"),
+    )
+    list_filter = (ServiceChooser, "available_at", "created_at")
+    search_fields = ("type", "routing_key", "known_key", "last_error")
+    search_help_text = "A message id, or part of a type, routing key, known key or error"
+    ordering = ("available_at", "id")
+    fields = (
+        "message_id",
+        "type",
+        "condition",
+        "destination",
+        "known_key",
+        time_column("available_at"),
+        time_column("created_at"),
+        "failures",
+        "last_error",
+        json_column("body"),
+        json_column("headers"),
+    )
+
+    @admin.display(description="state")
+    def condition(self, message: OutboxMessage) -> str:
+        if message.failures:
+            return badge("not taken yet", Tone.BAD)
+        is_deadline = message.known_key is not None
+        return badge("deadline", Tone.QUIET) if is_deadline else badge("waiting", Tone.WAITING)
+
+    @admin.display(description="goes to", ordering="routing_key")
+    def destination(self, message: OutboxMessage) -> str:
+        return f"{message.exchange or 'the queue'} → {message.routing_key}"
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    identifiers = ("message_id",)
+    private_fields = ("request", "reply")
+    empty_sentence = "This service has not claimed such a key: the message has not arrived there."
+
+    list_display = (
+        "type",
+        state_column("state", {"started": Tone.WAITING, "finished": Tone.GOOD}),
+        "key",
+        "fence",
+        time_column("claimed_at"),
+        time_column("finished_at"),
+    )
+    list_filter = (ServiceChooser, "state", "claimed_at")
+    search_fields = ("key", "type")
+    search_help_text = "A message id, or part of a key (<saga>:<step>:<try>:action) or type"
+    ordering = ("-claimed_at",)
+    fields = (
+        "consumer",
+        "key",
+        "type",
+        state_column("state", {"started": Tone.WAITING, "finished": Tone.GOOD}),
+        "message_id",
+        "failures",
+        time_column("claimed_at"),
+        time_column("finished_at"),
+        time_column("lease_until"),
+        "fence",
+        json_column("request"),
+        json_column("reply"),
+    )
+
+    @admin.display(description="failed attempts")
+    def failures(self, key: IdempotencyKey) -> str:
+        return page_of(
+            "messaging_failedattempt",
+            "of this message",
+            service=key.consumer,
+            message_id=key.message_id,
+        )
+
+
+@admin.register(FailedAttempt)
+class FailedAttemptAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    identifiers = ("message_id", "correlation_id")
+    empty_sentence = "No attempt has failed here."
+
+    list_display = (
+        "type",
+        "attempt",
+        "outcome",
+        "summary",
+        time_column("failed_at"),
+        time_column("next_attempt_at"),
+    )
+    list_filter = (ServiceChooser, ("next_attempt_at", admin.EmptyFieldListFilter), "failed_at")
+    search_fields = ("type", "exception")
+    search_help_text = "A message id, an order's id, or part of a type or exception"
+    ordering = ("-failed_at",)
+    fields = (
+        "consumer",
+        "type",
+        "message_id",
+        "correlation_id",
+        "replay_id",
+        "attempt",
+        "outcome",
+        time_column("failed_at"),
+        time_column("next_attempt_at"),
+        "exception",
+        "shown_traceback",
+    )
+
+    @admin.display(description="outcome")
+    def outcome(self, failed: FailedAttempt) -> str:
+        is_given_up = failed.next_attempt_at is None
+        return badge("dead letter", Tone.BAD) if is_given_up else badge("tried again", Tone.WAITING)
+
+    @admin.display(description="exception", ordering="exception")
+    def summary(self, failed: FailedAttempt) -> str:
+        return failed.exception[:120]
+
+    @admin.display(description="traceback")
+    def shown_traceback(self, failed: FailedAttempt) -> str:
+        return format_html('<pre class="json">{}</pre>', failed.traceback)

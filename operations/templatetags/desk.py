@@ -1,0 +1,19 @@
+"""What the operators' templates ask for."""
+
+from django import template
+from django.conf import settings
+
+from operations import admin_desk
+
+register = template.Library()
+
+
+@register.simple_tag
+def waiting() -> admin_desk.Waiting:
+    return admin_desk.waiting()
+
+
+@register.simple_tag
+def flower_url() -> str:
+    """Where Flower is; empty where there is none."""
+    return str(settings.FLOWER_URL)

@@ -1,0 +1,166 @@
+"""Sagas: how far each has come, what it waits for, and every message that it received and sent."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from contracts import reasons
+from eventstore.admin_columns import (
+    Tone,
+    badge,
+    duration,
+    json_block,
+    moment,
+    page_of,
+    state_column,
+    time_column,
+)
+from eventstore.admin_history import HistoryAdmin, choice_filter
+from eventstore.admin_privacy import masked
+from sagas.decide import SagaStatus, StepStatus
+from sagas.models import MessageRecord, SagaRecord, StepRecord
+
+REASONS = (
+    reasons.OUT_OF_STOCK,
+    reasons.CARD_DECLINED,
+    reasons.UNDELIVERABLE,
+    reasons.CAPTURE_REFUSED,
+    reasons.STEP_OVERDUE,
+)
+SAGA_TONES = {
+    SagaStatus.RUNNING: Tone.WAITING,
+    SagaStatus.COMPENSATING: Tone.WAITING,
+    SagaStatus.COMPLETED: Tone.GOOD,
+    SagaStatus.CANCELLED: Tone.UNDONE,
+}
+STEP_TONES = {
+    StepStatus.PENDING: Tone.QUIET,
+    StepStatus.SENT: Tone.WAITING,
+    StepStatus.DONE: Tone.GOOD,
+    StepStatus.REFUSED: Tone.BAD,
+    StepStatus.OVERDUE: Tone.BAD,
+    StepStatus.UNDOING: Tone.WAITING,
+    StepStatus.UNDONE: Tone.UNDONE,
+}
+_AWAITED = (StepStatus.SENT, StepStatus.UNDOING)
+
+
+@admin.register(SagaRecord)
+class SagaRecordAdmin(HistoryAdmin):
+    identifiers = ("id", "correlation_id", "business_key")
+    private_fields = ("data",)
+    empty_sentence = "No saga: the event that starts it has not arrived yet."
+
+    list_display = (
+        "business_key",
+        "name",
+        state_column("status", SAGA_TONES),
+        "shown_reason",
+        "standing",
+        time_column("started_at"),
+        "took",
+    )
+    list_filter = (
+        "status",
+        ("finished_at", admin.EmptyFieldListFilter),
+        choice_filter("reason", REASONS),
+        "started_at",
+    )
+    search_fields = ("business_key", "correlation_id", "name")
+    search_help_text = "A saga's or an order's id, or part of one"
+    ordering = ("-started_at",)
+    fields = (
+        "id",
+        "name",
+        "version",
+        "order_link",
+        state_column("status", SAGA_TONES),
+        "shown_reason",
+        time_column("started_at"),
+        time_column("finished_at"),
+        "took",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SagaRecord]:
+        return super().get_queryset(request).prefetch_related("steps")
+
+    @admin.display(description="reason", ordering="reason")
+    def shown_reason(self, saga: SagaRecord) -> str:
+        return saga.reason.replace("_", " ") or "–"
+
+    @admin.display(description="took")
+    def took(self, saga: SagaRecord) -> str:
+        return duration(saga.started_at, saga.finished_at)
+
+    @admin.display(description="order")
+    def order_link(self, saga: SagaRecord) -> str:
+        return page_of("orders_order", saga.correlation_id, id=saga.correlation_id)
+
+    @admin.display(description="steps")
+    def standing(self, saga: SagaRecord) -> str:
+        """What it waits for; else how many steps were done, or undone."""
+        steps = list(saga.steps.all())
+        awaited = [
+            f"{step.name} ({step.status}, sent {step.sendings}×)" for step in steps if step.status in _AWAITED
+        ]
+        if awaited:
+            return "waits for " + ", ".join(awaited)
+        counted = [(status, sum(step.status == status for step in steps)) for status in StepStatus]
+        return ", ".join(f"{count} {status.value}" for status, count in counted if count) or "–"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        saga: SagaRecord = kwargs["obj"]
+        is_hidden = self.hides_from(request)
+        context.update(
+            steps=[_step(step) for step in saga.steps.all()],
+            messages_of_saga=[
+                _message(message, is_hidden=is_hidden) for message in saga.messages.order_by("id")
+            ],
+            saga_data=json_block(saga.data),
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    status = StepStatus(step.status)
+    return {
+        "position": step.position + 1,
+        "name": step.name,
+        "status": badge(status.value, STEP_TONES[status]),
+        "sendings": step.sendings or "–",
+        "compensation": step.compensation or "none",
+        "sent": moment(step.sent_at, is_precise=True),
+        "deadline": moment(step.deadline_at, is_precise=True),
+        "finished": moment(step.finished_at, is_precise=True),
+        "took": duration(step.sent_at, step.finished_at),
+        "failure": step.failure.replace("_", " ") or "–",
+    }
+
+
+def _message(message: MessageRecord, *, is_hidden: bool) -> dict[str, Any]:
+    is_sent = message.direction == MessageRecord.Direction.SENT
+    receiver = message.type.split(".", 1)[0] if is_sent else "sagas"
+    return {
+        "direction": badge("→ sent", Tone.WAITING) if is_sent else badge("← received", Tone.QUIET),
+        "type": message.type,
+        "step": message.step or "–",
+        "at": moment(message.at, is_precise=True),
+        "message_id": message.message_id,
+        "body": json_block(masked(message.body) if is_hidden else message.body),
+        "key": page_of(
+            "messaging_idempotencykey",
+            f"key in {receiver}",
+            service=receiver,
+            message_id=message.message_id,
+        ),
+        "failures": page_of(
+            "messaging_failedattempt",
+            "failed attempts",
+            service=receiver,
+            message_id=message.message_id,
+        ),
+    }
