@@ -17,6 +17,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from tests.databases import Databases, connected_to
+from tests.running_shop import RunningShop, used_by_a_test
 
 HERE = Path(__file__).resolve().parent
 ORDER = ("unit", "architecture", "integration", "journeys", "browser", "system")
@@ -60,7 +61,6 @@ def databases(django_db_blocker) -> Iterator[Databases]:
             unavailable(f"PostgreSQL does not answer ({str(error).strip()}). Run the tests with: make test")
         databases.prepare_templates()
     yield databases
-    databases.close()
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +100,28 @@ def broker_url(suite_broker_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """That virtual host, for this test also the one of the settings."""
     monkeypatch.setattr(settings, "BROKER_URL", suite_broker_url)
     return suite_broker_url
+
+
+@pytest.fixture(scope="session")
+def running_shop(
+    databases: Databases, django_db_setup: None, django_db_blocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningShop]:
+    """A whole shop in real processes, started once for all tests that need one."""
+    with django_db_blocker.unblock():
+        shop = RunningShop(databases=databases, folder=tmp_path_factory.mktemp("shop"))
+    with used_by_a_test(shop), django_db_blocker.unblock():
+        try:
+            shop.start()
+        except BaseException:
+            shop.stop()
+            raise
+    yield shop
+    shop.stop()
+
+
+@pytest.fixture
+def shop(running_shop: RunningShop, django_db_blocker) -> Iterator[RunningShop]:
+    """The running shop, with this process connected to its databases."""
+    with django_db_blocker.unblock(), used_by_a_test(running_shop):
+        running_shop.wait_until_ready()
+        yield running_shop

@@ -51,11 +51,8 @@ class Databases:
         parameters = connections["default"].get_connection_params()
         parameters.pop("cursor_factory", None)
         # A database of its own to talk from: no template may be in use while it is cloned.
-        self._server = psycopg2.connect(**{**parameters, "dbname": "postgres"})
-        self._server.autocommit = True
-
-    def close(self) -> None:
-        self._server.close()
+        self._parameters = {**parameters, "dbname": "postgres"}
+        self._names("")
 
     def prepare_templates(self) -> None:
         """Afterwards there is a migrated and filled template for each alias; those of older code are gone."""
@@ -97,13 +94,24 @@ class Databases:
         return f"{TEMPLATE}_{state_of_the_code()}_{alias}"
 
     def _names(self, pattern: str) -> list[str]:
-        with self._server.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [pattern])
             return [name for (name,) in cursor.fetchall()]
 
     def _run(self, statement: str, *names: str) -> None:
-        with self._server.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """A connection for each statement: some tests restart the server in between."""
+        server = psycopg2.connect(**self._parameters)
+        try:
+            server.autocommit = True
+            with server.cursor() as cursor:
+                yield cursor
+        finally:
+            server.close()
 
 
 @contextmanager
