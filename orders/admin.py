@@ -46,7 +46,7 @@ class PriceField(forms.DecimalField):
     """A price typed as 12.50 and kept as 1250 minor units."""
 
     def prepare_value(self, value: Any) -> Any:
-        return Decimal(value) / 100 if isinstance(value, int) else value
+        return Decimal(value).scaleb(-2) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int:
         price = super().clean(value)
@@ -125,18 +125,14 @@ class OrderAdmin(HistoryAdmin):
             None,
             {
                 "fields": (
-                    "id",
-                    state_column("status", STATUS_TONES),
-                    "shown_reason",
+                    ("id", "version"),
+                    (state_column("status", STATUS_TONES), "shown_reason"),
                     money_column("total_amount", "total"),
-                    time_column("placed_at"),
-                    time_column("finished_at"),
-                    "took",
-                    "version",
+                    (time_column("placed_at"), time_column("finished_at"), "took"),
                 )
             },
         ),
-        ("Customer", {"fields": ("customer_name", "email", "line1", "city", "postcode", "country")}),
+        ("Customer", {"fields": (("customer_name", "email"), "line1", ("postcode", "city", "country"))}),
     )
 
     @admin.display(description="reason", ordering="reason")

@@ -72,15 +72,10 @@ class SagaRecordAdmin(HistoryAdmin):
     search_help_text = "A saga's or an order's id, or part of one"
     ordering = ("-started_at",)
     fields = (
-        "id",
-        "name",
-        "version",
-        "order_link",
-        state_column("status", SAGA_TONES),
-        "shown_reason",
-        time_column("started_at"),
-        time_column("finished_at"),
-        "took",
+        ("order_link", "id"),
+        ("name", "version"),
+        (state_column("status", SAGA_TONES), "shown_reason"),
+        (time_column("started_at"), time_column("finished_at"), "took"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SagaRecord]:

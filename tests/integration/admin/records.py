@@ -1,0 +1,181 @@
+"""A shop's records, as the services leave them behind."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from django.conf import settings
+
+from billing.models import Payment
+from contracts.billing import PaymentAuthorized
+from contracts.orders import OrderPlaced
+from contracts.values import Address, Money, PricedLine
+from eventstore.store import append
+from inventory.models import Reservation
+from messaging.models import FailedAttempt, IdempotencyKey, OutboxMessage
+from notifications.models import Notification
+from orders.models import Order, OrderLine, OrderStep
+from sagas.models import MessageRecord, SagaRecord, StepRecord
+from shipping.models import Shipment
+
+NOON = datetime(2026, 11, 23, 12, 0, 7, 250_000, tzinfo=UTC)
+TOKEN = "tok_never_shown_to_everybody"
+STREET = "12 St James's Square"
+EMAIL = "ada@example.com"
+RECORDS = (
+    "orders.order",
+    "inventory.stockitem",
+    "inventory.reservation",
+    "billing.payment",
+    "shipping.shipment",
+    "notifications.notification",
+    "sagas.sagarecord",
+    "messaging.outboxmessage",
+    "messaging.idempotencykey",
+    "messaging.failedattempt",
+    "eventstore.storedevent",
+)
+"""Every table that the admin shows and nobody may write there."""
+IN_EVERY_DATABASE = (
+    "messaging.outboxmessage",
+    "messaging.idempotencykey",
+    "messaging.failedattempt",
+    "eventstore.storedevent",
+)
+
+
+def placed(order_id: UUID) -> OrderPlaced:
+    return OrderPlaced(
+        order_id=order_id,
+        lines=(PricedLine(sku="mug", name="Everyday mug", quantity=1, unit_price=Money(1250, "EUR")),),
+        total=Money(1250, "EUR"),
+        payment_token=TOKEN,
+        ship_to=Address(name="Ada Lovelace", line1=STREET, city="London", postcode="SW1Y 4JH", country="GB"),
+        placed_at=NOON,
+    )
+
+
+def record_order(*, at: datetime = NOON) -> UUID:
+    """An order that was confirmed, with a row in each service's tables and a bookkeeping row in each database."""
+    order_id = uuid4()
+    Order.objects.create(
+        id=order_id,
+        version=2,
+        status="confirmed",
+        total_amount=1250,
+        currency="EUR",
+        customer_name="Ada Lovelace",
+        email=EMAIL,
+        line1=STREET,
+        city="London",
+        postcode="SW1Y 4JH",
+        country="GB",
+        placed_at=at,
+        finished_at=at + timedelta(seconds=2.5),
+    )
+    OrderLine.objects.create(order_id=order_id, sku="mug", name="Everyday mug", quantity=1, unit_amount=1250)
+    OrderStep.objects.create(order_id=order_id, name="reserve", state="done", at=at)
+    lines = [{"sku": "mug", "quantity": 1}]
+    Reservation.objects.create(order_id=order_id, version=1, state="sold", lines=lines, changed_at=at)
+    Payment.objects.create(
+        order_id=order_id,
+        version=2,
+        state="captured",
+        amount=1250,
+        currency="EUR",
+        authorization="auth_1",
+        changed_at=at,
+    )
+    Shipment.objects.create(order_id=order_id, version=1, state="booked", tracking="MG1", changed_at=at)
+    Notification.objects.create(order_id=order_id, kind="confirmed", sent_at=at)
+    _record_saga(order_id, at)
+    _record_messages(order_id, at)
+    return order_id
+
+
+def _record_saga(order_id: UUID, at: datetime) -> None:
+    message = placed(order_id)
+    saga = SagaRecord.objects.create(
+        id=uuid4(),
+        name="checkout",
+        version=1,
+        business_key=str(order_id),
+        correlation_id=str(order_id),
+        status="running",
+        data=message.to_payload(),
+        started_at=at,
+    )
+    for position, (name, status) in enumerate(
+        [("place", "done"), ("reserve", "done"), ("authorize", "sent")]
+    ):
+        StepRecord.objects.create(
+            saga=saga,
+            position=position,
+            name=name,
+            status=status,
+            sendings=position,
+            compensation="inventory.release_stock.v1" if name == "reserve" else "",
+            sent_at=at,
+            finished_at=at + timedelta(milliseconds=340) if status == "done" else None,
+            deadline_at=at + timedelta(minutes=1) if status == "sent" else None,
+        )
+    for direction in ("received", "sent"):
+        MessageRecord.objects.create(
+            saga=saga,
+            direction=direction,
+            message_id=uuid4(),
+            type=message.wire_type,
+            body=message.to_payload(),
+            at=at,
+        )
+
+
+def _record_messages(order_id: UUID, at: datetime) -> None:
+    message = placed(order_id)
+    for service in settings.SERVICES:
+        database, message_id = settings.SERVICES[service], uuid4()
+        OutboxMessage.objects.using(database).create(
+            message_id=message_id,
+            service=service,
+            type=message.wire_type,
+            exchange="events",
+            routing_key=message.wire_type,
+            headers={"correlation_id": str(order_id)},
+            body=message.to_payload(),
+            available_at=at,
+            created_at=at,
+        )
+        IdempotencyKey.objects.using(database).create(
+            consumer=service,
+            key=f"{order_id}:{service}:1:action",
+            state="finished",
+            message_id=message_id,
+            type=message.wire_type,
+            reply={"body": message.to_payload()},
+            claimed_at=at,
+            finished_at=at,
+        )
+        FailedAttempt.objects.using(database).create(
+            consumer=service,
+            message_id=message_id,
+            attempt=1,
+            type=message.wire_type,
+            correlation_id=str(order_id),
+            exception="TimeoutError: the gateway did not answer",
+            traceback="Traceback (most recent call last): ...",
+            failed_at=at,
+        )
+    append(
+        stream=f"order-{order_id}",
+        events=[message],
+        expected_version=0,
+        occurred_at=at,
+        database=settings.SERVICES["orders"],
+    )
+    authorized = PaymentAuthorized(order_id=order_id, total=Money(1250, "EUR"), authorization="auth_1")
+    append(
+        stream=f"payment-{order_id}",
+        events=[authorized],
+        expected_version=0,
+        occurred_at=at,
+        database=settings.SERVICES["billing"],
+    )

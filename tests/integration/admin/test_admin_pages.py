@@ -1,0 +1,222 @@
+"""What an operator sees: every record, in the shop's words, in a few statements a page."""
+
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.urls import reverse
+from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
+
+from orders.models import Order
+from sagas.models import SagaRecord
+from tests.integration.admin.records import EMAIL, IN_EVERY_DATABASE, RECORDS, STREET, TOKEN, record_order
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+MOST_STATEMENTS = 9
+
+
+def list_of(label: str) -> str:
+    return reverse(f"admin:{label.replace('.', '_')}_changelist")
+
+
+def row_links(page) -> list[str]:
+    return [page.context["cl"].url_for_result(row) for row in page.context["cl"].result_list]
+
+
+def the_row(client, label: str, **asked: object) -> str:
+    """The address that a search for one record leads to."""
+    answer = client.get(list_of(label), asked)
+    assert answer.status_code == 302, f"{label} has not exactly one row for {asked}"
+    return answer.headers["Location"]
+
+
+@pytest.mark.parametrize("label", [*RECORDS, "orders.product"])
+def test_a_list_takes_as_many_statements_for_thirty_rows_as_for_one(superuser, order_id, statements, label):
+    superuser.get(list_of(label))
+    with statements() as count_one:
+        superuser.get(list_of(label))
+    for _ in range(29):
+        record_order()
+
+    with statements() as count_thirty:
+        page = superuser.get(list_of(label))
+
+    assert page.status_code == 200
+    assert count_thirty() == count_one() <= MOST_STATEMENTS
+
+
+@pytest.mark.parametrize("label", RECORDS)
+def test_a_record_takes_few_statements(superuser, order_id, statements, label):
+    address = row_links(superuser.get(list_of(label)))[0]
+    superuser.get(address)
+
+    with statements() as count:
+        page = superuser.get(address)
+
+    assert page.status_code == 200
+    assert count() <= MOST_STATEMENTS
+
+
+@pytest.mark.parametrize("label", RECORDS)
+def test_searching_and_filtering_answer(superuser, order_id, label):
+    for asked in ({"q": "mug"}, {"q": str(order_id)}, {"q": "' OR 1=1"}):
+        assert superuser.get(list_of(label), asked).status_code == 200
+
+
+def test_an_order_tells_its_story_and_leads_to_every_service(superuser, order_id):
+    page = superuser.get(reverse("admin:orders_order_change", args=[order_id]))
+
+    for shown in ("confirmed", "12.50 EUR", "2026-11-23 12:00:07", "2.5 s", "Everyday mug", "Goods reserved"):
+        assertContains(page, shown)
+    for label, asked in (
+        ("sagas.sagarecord", {"correlation_id": order_id}),
+        ("billing.payment", {"order_id": order_id}),
+        ("inventory.reservation", {"order_id": order_id}),
+        ("shipping.shipment", {"order_id": order_id}),
+        ("notifications.notification", {"order_id": order_id}),
+        ("inventory.stockitem", {"sku": "mug"}),
+    ):
+        (name, value), *_ = asked.items()
+        assertContains(page, f"{list_of(label)}?{name}={value}")
+        assert superuser.get(the_row(superuser, label, **asked)).status_code == 200
+    assertContains(page, f"{list_of('eventstore.storedevent')}?service=orders&amp;stream=order-{order_id}")
+
+
+def test_a_saga_shows_its_steps_in_words_and_its_messages_with_bodies(superuser, order_id):
+    page = superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id))
+
+    assertContains(page, '<span class="badge badge-waiting">sent</span>', html=True)
+    assertContains(page, '<span class="badge badge-good">done</span>', html=True)
+    for shown in (
+        "authorize",
+        "inventory.release_stock.v1",
+        "340 ms",
+        "12:01:07.250",
+        "orders.order_placed.v1",
+        TOKEN,
+    ):
+        assertContains(page, shown)
+    assertContains(page, f"{list_of('orders.order')}?id={order_id}")
+
+
+def test_the_list_of_sagas_says_what_each_waits_for(superuser, order_id):
+    assertContains(superuser.get(list_of("sagas.sagarecord")), "waits for authorize (sent, sent 2×)")
+
+
+def test_the_reason_of_an_order_is_a_filter(superuser, order_id):
+    cancelled = record_order()
+    Order.objects.filter(id=cancelled).update(status="cancelled", reason="card_declined")
+
+    page = superuser.get(list_of("orders.order"), {"reason": "card_declined"})
+
+    assertContains(page, cancelled)
+    assertNotContains(page, order_id)
+
+
+def test_what_is_not_there_yet_is_said(superuser):
+    page = superuser.get(list_of("billing.payment"), {"order_id": uuid4()})
+
+    assertContains(page, "No payment: billing has not been asked, or has not answered yet.")
+
+
+def test_an_identifier_that_is_none_does_not_break_the_list(superuser):
+    assertRedirects(
+        superuser.get(list_of("billing.payment"), {"order_id": "nonsense"}),
+        list_of("billing.payment") + "?e=1",
+    )
+
+
+@pytest.mark.parametrize("label", IN_EVERY_DATABASE)
+def test_bookkeeping_is_shown_one_service_at_a_time(superuser, order_id, label):
+    def rows(service: str) -> list[object]:
+        page = superuser.get(list_of(label), {"service": service})
+        assertNotContains(page, "service=all")
+        return [(row._state.db, row.pk, row.type) for row in page.context["cl"].result_list]
+
+    for service in ("orders", "billing"):
+        assert rows(service)
+        assert {alias for alias, _, _ in rows(service)} == {settings.SERVICES[service]}
+    assert set(rows("orders")).isdisjoint(rows("billing"))
+    first = superuser.get(list_of(label)).context["cl"].result_list
+    assert {row._state.db for row in first} == {settings.SERVICES[next(iter(settings.SERVICES))]}
+
+
+def test_a_record_in_every_database_is_read_from_the_service_in_its_address(superuser, order_id):
+    (link, *_) = row_links(superuser.get(list_of("eventstore.storedevent"), {"service": "billing"}))
+
+    assert link.endswith("?service=billing")
+    assertContains(superuser.get(link), "billing.payment_authorized.v1")
+
+
+@pytest.mark.parametrize("label", IN_EVERY_DATABASE)
+def test_a_service_that_is_not_there_is_not_found(superuser, label):
+    assert superuser.get(list_of(label), {"service": "accounting"}).status_code == 404
+
+
+def test_services_that_share_a_database_are_still_shown_apart(superuser, order_id):
+    """`sagas` and `operations` both keep their messages in `default`."""
+    keys = (
+        superuser.get(list_of("messaging.idempotencykey"), {"service": "operations"})
+        .context["cl"]
+        .result_list
+    )
+
+    assert {key.consumer for key in keys} == {"operations"}
+
+
+def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, reader, order_id):
+    pages = [
+        the_row(superuser, "sagas.sagarecord", correlation_id=order_id),
+        *(
+            row_links(superuser.get(list_of(label), {"service": "orders"}))[0]
+            for label in ("messaging.outboxmessage", "messaging.idempotencykey", "eventstore.storedevent")
+        ),
+    ]
+    for address in pages:
+        for_superuser, for_reader = superuser.get(address), reader.get(address)
+
+        assertContains(for_superuser, TOKEN)
+        assertNotContains(for_superuser, "superusers see them")
+        for secret in (TOKEN, STREET, STREET.replace("'", "&#x27;"), EMAIL, "Ada Lovelace"):
+            assertNotContains(for_reader, secret)
+        assertContains(for_reader, "(hidden)")
+        assertContains(for_reader, "superusers see them")
+        assertContains(for_reader, "Everyday mug")
+    assert SagaRecord.objects.get(correlation_id=order_id).data["payment_token"] == TOKEN
+
+
+def test_the_first_page_says_what_waits_and_leads_to_shop_and_flower(
+    superuser, order_id, settings, broker_url
+):
+    settings.FLOWER_URL = "http://flower.example:5555/"
+    waiting = record_order()
+    Order.objects.filter(id=waiting).update(status="pending", finished_at=None)
+
+    page = superuser.get(reverse("admin:index"))
+
+    assertContains(page, "1 order pending")
+    assertContains(page, 'href="http://flower.example:5555/"')
+    assertContains(page, f'href="{reverse("orders:catalogue")}"')
+
+
+def test_the_first_page_opens_while_the_broker_is_away(superuser, settings):
+    settings.BROKER_URL = "amqp://guest:guest@127.0.0.1:1/"
+
+    assertContains(superuser.get(reverse("admin:index")), "the broker does not answer")
+
+
+def test_pages_carry_no_inline_script_or_style(superuser, order_id):
+    for address in (
+        reverse("admin:index"),
+        list_of("sagas.sagarecord"),
+        the_row(superuser, "sagas.sagarecord", correlation_id=order_id),
+        reverse("admin:orders_order_change", args=[order_id]),
+        reverse("admin:orders_product_change", args=["mug"]),
+    ):
+        page = superuser.get(address)
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe-inline" not in policy
+        for inline in (" style=", "<style", "<script>", " onclick="):
+            assertNotContains(page, inline)
