@@ -183,6 +183,23 @@ class RunningShop:
         request = an_order_request(sku=sku, quantity=quantity, card=CARDS.get(card, card), **address)
         return PlacedOrder(place_order(request, checkout_key=os.urandom(8).hex()).order_id)
 
+    def order_by_api(self, *, sku: str = "mug", quantity: int = 1) -> PlacedOrder:
+        """Place an order as a program does, over HTTP."""
+        body = {
+            "customer": {"name": "Ada Lovelace", "email": "ada@example.com"},
+            "ship_to": {"line1": "12 St James's Square", "city": "London", "postcode": "SW1Y 4JH", "country": "GB"},
+            "payment_token": "tok_visa",
+            "lines": [{"sku": sku, "quantity": quantity}],
+        }
+        request = urllib.request.Request(
+            f"{self.url}/api/orders",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Idempotency-Key": os.urandom(8).hex()},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 202
+            return PlacedOrder(UUID(json.load(answer)["order_id"]))
+
     def settle(self, *orders: PlacedOrder, timeout: float = PATIENCE) -> None:
         """Wait until the orders are finished and nothing of them is under way."""
         ids = [order.id for order in orders]

@@ -73,11 +73,11 @@ def test_a_database_server_that_is_restarted_loses_nothing(shop: RunningShop) ->
 
 
 def test_orders_are_accepted_while_everything_else_is_down(shop: RunningShop) -> None:
-    down = [name for name in shop.processes.names() if name != "web"]
+    down = [name for name in shop.processes.names if name != "web"]
     shop.processes.stop(*down)
     shop.servers.rabbitmq.stop()
     try:
-        orders = [shop.place_order() for _ in range(5)]
+        orders = [shop.order_by_api() for _ in range(5)]
         assert {order.status for order in orders} == {"pending"}
     finally:
         shop.servers.rabbitmq.start()
