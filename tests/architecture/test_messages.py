@@ -1,0 +1,102 @@
+"""Every message has somebody who says it and somebody who hears it, and the published topology is the real one."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contracts.billing import RefundPayment
+from contracts.catalogue import MESSAGE_TYPES
+from contracts.message import Command, Event
+from messaging import topology
+from messaging.handling import handlers_of, subscriptions
+from sagas.checkout import CHECKOUT
+from sagas.registry import DEFINITIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = sorted(wire_type for wire_type, message in MESSAGE_TYPES.items() if issubclass(message, Command))
+EVENTS = sorted(wire_type for wire_type, message in MESSAGE_TYPES.items() if issubclass(message, Event))
+NOT_SENT_YET = {RefundPayment.wire_type}
+"""Billing can give money back; nobody asks it to before operators can."""
+
+
+def _source(package: str) -> str:
+    return "\n".join(path.read_text() for path in (ROOT / package).rglob("*.py"))
+
+
+def _sent_by_sagas() -> set[str]:
+    steps = [step for saga in DEFINITIONS.values() for step in saga.steps]
+    commands = [command for step in steps for command in (step.command, step.undo) if command]
+    return {command.wire_type for command in commands}
+
+
+def test_everything_handled_has_a_type():
+    for service, types in subscriptions().items():
+        assert types <= MESSAGE_TYPES.keys(), f"{service} handles what contracts/ does not define"
+
+
+@pytest.mark.parametrize("wire_type", COMMANDS)
+def test_a_command_is_handled_by_its_owner_and_by_nobody_else(wire_type):
+    handled_by = [service for service, types in subscriptions().items() if wire_type in types]
+
+    assert handled_by == [MESSAGE_TYPES[wire_type].owner()]
+
+
+@pytest.mark.parametrize("wire_type", COMMANDS)
+def test_a_command_has_a_sender(wire_type):
+    if wire_type in NOT_SENT_YET:
+        assert wire_type not in _sent_by_sagas(), "somebody sends it now: take it out of NOT_SENT_YET"
+        return
+    name = MESSAGE_TYPES[wire_type].__name__
+
+    assert wire_type in _sent_by_sagas() or f"{name}(" in _source("sagas")
+
+
+@pytest.mark.parametrize("wire_type", EVENTS)
+def test_an_event_is_published_by_its_owner_alone(wire_type):
+    message = MESSAGE_TYPES[wire_type]
+    made = re.compile(rf"(?<!case )\b{message.__name__}\((?!\))")
+    services = sorted({owner.owner() for owner in MESSAGE_TYPES.values()} | {"notifications"})
+
+    assert [service for service in services if made.search(_source(service))] == [message.owner()]
+
+
+def test_every_reply_that_the_saga_waits_for_can_come():
+    for step in CHECKOUT.steps:
+        for command, replies in ((step.command, (step.done, step.refused)), (step.undo, (step.undone,))):
+            if command is None:
+                continue
+            assert command.wire_type in handlers_of(command.owner())
+            for reply in replies:
+                assert reply is None or reply.owner() == command.owner()
+
+
+def test_the_published_topology_is_the_declared_one():
+    declared: dict[str, tuple[set[str], set[str]]] = {}
+    for queue, exchange, routing_key in topology.bindings():
+        commands, events = declared.setdefault(queue, (set(), set()))
+        (commands if exchange is topology.commands else events).add(routing_key)
+
+    assert _published_bindings() == declared
+
+
+def test_the_published_arguments_of_queues_are_the_declared_ones():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = dict(re.findall(r"^\| `(x-[a-z-]+)` \| (.*?) \|$", text, flags=re.MULTILINE))
+    queue, dead = topology.queue_of("billing"), topology.dead_queue_of("billing")
+
+    assert rows.keys() == queue.queue_arguments.keys() | dead.queue_arguments.keys()
+    for name, cells in rows.items():
+        published = [cell.strip().strip("`") for cell in cells.split("|")]
+        given = [str(each.queue_arguments.get(name, "")) for each in (queue, dead)]
+        assert published == [value.replace("billing", "the queue's name") for value in given], name
+
+
+def _published_bindings() -> dict[str, tuple[set[str], set[str]]]:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.split("| queue | bound to `commands` | bound to `events` |")[1].split("\n\n")[0]
+    published = {}
+    for row in table.splitlines()[2:]:
+        queue, commands, events = (set(re.findall(r"`([^`]+)`", cell)) for cell in row.strip("|").split("|"))
+        published[queue.pop()] = (commands, events)
+    return published
