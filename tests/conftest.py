@@ -4,9 +4,10 @@ What a test needs and this machine does not have skips the test and says why; in
 """
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -125,3 +126,27 @@ def shop(running_shop: RunningShop, django_db_blocker) -> Iterator[RunningShop]:
     with django_db_blocker.unblock(), used_by_a_test(running_shop):
         running_shop.wait_until_ready()
         yield running_shop
+
+
+Outcome = TypeVar("Outcome")
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """Ask until the answer is true, and return it: no test sleeps for a fixed time."""
+
+    def eventually_(
+        question: Callable[[], Outcome],
+        *,
+        timeout: float = 30,
+        every: float = 0.02,
+        tell: Callable[[], object] = str,
+    ) -> Outcome:
+        deadline = time.monotonic() + timeout
+        while not (answer := question()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"After {timeout:g} s still {answer!r}. {tell()}")
+            time.sleep(every)
+        return answer
+
+    return eventually_

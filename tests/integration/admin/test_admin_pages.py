@@ -7,6 +7,7 @@ from django.conf import settings
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
+from messaging import topology
 from orders.models import Order
 from sagas.models import SagaRecord
 from tests.integration.admin.records import EMAIL, IN_EVERY_DATABASE, RECORDS, STREET, TOKEN, record_order
@@ -187,15 +188,18 @@ def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, 
 
 
 def test_the_first_page_says_what_waits_and_leads_to_shop_and_flower(
-    superuser, order_id, settings, broker_url
+    superuser, settings, broker_url, monkeypatch
 ):
     settings.FLOWER_URL = "http://flower.example:5555/"
-    waiting = record_order()
-    Order.objects.filter(id=waiting).update(status="pending", finished_at=None)
+    depths = {"billing": (7, 1), "billing.dead": (3, 0), "orders.dead": (0, 0)}
+    monkeypatch.setattr(topology, "depths", lambda connection: depths)
+    Order.objects.filter(id=record_order()).update(status="pending", finished_at=None)
 
     page = superuser.get(reverse("admin:index"))
 
     assertContains(page, "1 order pending")
+    assertContains(page, "3 dead letters in billing")
+    assertNotContains(page, "in orders")
     assertContains(page, 'href="http://flower.example:5555/"')
     assertContains(page, f'href="{reverse("orders:catalogue")}"')
 

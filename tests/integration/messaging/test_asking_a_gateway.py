@@ -242,6 +242,8 @@ def test_a_cut_database_connection_is_waited_for_and_is_no_attempt(authorization
     assert bookkeeping("billing").failures(authorization.envelope.message_id) == []
     (later,) = bookkeeping("billing").outgoing(authorization.order_id)
     authorization.let_lease_end()
-    consume("billing", Delivery(headers=later.headers, payload=later.body, exchange="", routing_key="billing"))
+    consume(
+        "billing", Delivery(headers=later.headers, payload=later.body, exchange="", routing_key="billing")
+    )
     assert authorization.state == "authorized"
     assert gateway.effects == 1

@@ -1,5 +1,6 @@
 """What each kind of message costs its service's database: statements, round trips, commits. It is kept in check."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from contracts.shipping import BookShipment, CancelShipment
 from messaging.consumer import consume
 from orders.services import place_order
 from sagas.batch import Incoming, handle_batch
+from sagas.checkout import CHECKOUT
+from sagas.registry import saga_id_of
 from tests.builders import (
     ADA,
     EUR_25,
@@ -34,7 +37,6 @@ from tests.builders import (
 )
 
 pytestmark = pytest.mark.usefixtures("committed")
-TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK")
 
 
 class Cost(NamedTuple):
@@ -104,9 +106,6 @@ def cost_of_placing() -> Cost:
 
 def cost_of_saga_batch(size: int, *, is_reply: bool) -> Cost:
     """Of the orchestrator's one transaction for so many messages of different sagas."""
-    from sagas.checkout import CHECKOUT
-    from sagas.registry import saga_id_of
-
     placed = [order_placed() for _ in range(size)]
     starts = [Incoming(an_envelope(message), message) for message in placed]
     batch = starts
@@ -133,60 +132,66 @@ def confirmed(order_id: Any) -> OrderConfirmed:
 
 
 KINDS: dict[str, tuple[Callable[[], Cost], Cost]] = {
-    "orders: place an order": (cost_of_placing, Cost(0, 0, 1)),
-    "orders: ConfirmOrder": (lambda: cost_of("orders", ConfirmOrder(order_id=a_placed_order())), Cost(0, 0, 1)),
+    "orders: place an order": (cost_of_placing, Cost(7, 5, 1)),
+    "orders: ConfirmOrder": (
+        lambda: cost_of("orders", ConfirmOrder(order_id=a_placed_order())),
+        Cost(8, 4, 1),
+    ),
     "orders: CancelOrder": (
         lambda: cost_of("orders", CancelOrder(order_id=a_placed_order(), reason="card_declined")),
-        Cost(0, 0, 1),
+        Cost(8, 4, 1),
     ),
     "orders: progress (StockReserved)": (
         lambda: cost_of("orders", StockReserved(order_id=uuid4(), lines=TWO_MUGS)),
-        Cost(0, 0, 1),
+        Cost(3, 2, 1),
     ),
-    "inventory: ReserveStock": (lambda: cost_of("inventory", reserve_stock(uuid4())), Cost(0, 0, 1)),
+    "inventory: ReserveStock": (lambda: cost_of("inventory", reserve_stock(uuid4())), Cost(8, 3, 1)),
     "inventory: ReserveStock, duplicate": (
         lambda: cost_of("inventory", reserve_stock(uuid4()), repeated=True),
-        Cost(0, 0, 1),
+        Cost(4, 3, 1),
     ),
     "inventory: ReserveStock, refused": (
         lambda: cost_of("inventory", reserve_stock(uuid4(), sku="lamp")),
-        Cost(0, 0, 1),
+        Cost(7, 3, 1),
     ),
     "inventory: ReleaseStock": (
         lambda: cost_of("inventory", ReleaseStock(order_id=a_reservation())),
-        Cost(0, 0, 1),
+        Cost(9, 4, 1),
     ),
-    "inventory: OrderConfirmed": (lambda: cost_of("inventory", confirmed(a_reservation())), Cost(0, 0, 1)),
-    "billing: AuthorizePayment": (lambda: cost_of("billing", authorize_payment(uuid4())), Cost(0, 0, 2)),
+    "inventory: OrderConfirmed": (lambda: cost_of("inventory", confirmed(a_reservation())), Cost(6, 4, 1)),
+    "billing: AuthorizePayment": (lambda: cost_of("billing", authorize_payment(uuid4())), Cost(8, 5, 2)),
     "billing: CapturePayment": (
         lambda: cost_of("billing", CapturePayment(order_id=an_authorized_payment()[0])),
-        Cost(0, 0, 2),
+        Cost(10, 7, 2),
     ),
-    "billing: VoidPayment": (cost_of_voiding, Cost(0, 0, 2)),
+    "billing: VoidPayment": (cost_of_voiding, Cost(10, 7, 2)),
     "shipping: BookShipment": (
         lambda: cost_of("shipping", BookShipment(order_id=uuid4(), ship_to=LONDON, lines=TWO_MUGS)),
-        Cost(0, 0, 2),
+        Cost(8, 5, 2),
     ),
     "shipping: CancelShipment": (
         lambda: cost_of(
             "shipping", CancelShipment(order_id=uuid4()), key=a_step_key("ship", is_compensation=True)
         ),
-        Cost(0, 0, 2),
+        Cost(9, 6, 2),
     ),
-    "notifications: OrderConfirmed": (lambda: cost_of("notifications", confirmed(uuid4())), Cost(0, 0, 2)),
-    "sagas: 1 start": (lambda: cost_of_saga_batch(1, is_reply=False), Cost(0, 0, 1)),
-    "sagas: 1 reply": (lambda: cost_of_saga_batch(1, is_reply=True), Cost(0, 0, 1)),
-    "sagas: 50 starts in a batch": (lambda: cost_of_saga_batch(50, is_reply=False), Cost(0, 0, 1)),
-    "sagas: 50 replies in a batch": (lambda: cost_of_saga_batch(50, is_reply=True), Cost(0, 0, 1)),
+    "notifications: OrderConfirmed": (lambda: cost_of("notifications", confirmed(uuid4())), Cost(7, 7, 2)),
+    "sagas: 1 start": (lambda: cost_of_saga_batch(1, is_reply=False), Cost(9, 5, 1)),
+    "sagas: 1 reply": (lambda: cost_of_saga_batch(1, is_reply=True), Cost(7, 4, 1)),
+    "sagas: 50 starts in a batch": (lambda: cost_of_saga_batch(50, is_reply=False), Cost(9, 5, 1)),
+    "sagas: 50 replies in a batch": (lambda: cost_of_saga_batch(50, is_reply=True), Cost(7, 4, 1)),
 }
-"""Kind of message: how its cost is measured, and what it may cost at most."""
+"""Kind of message: how its cost is measured, and what it costs."""
 
 
-def test_no_message_costs_more_than_is_written_here(gateway, capsys):
+def test_a_message_costs_what_is_written_here(gateway, capsys):
     measured = {kind: measure() for kind, (measure, _) in KINDS.items()}
 
+    lines = [f"{'message':<38} statements  round trips  commits"]
+    lines += [
+        f"{kind:<38} {cost.statements:>10} {cost.round_trips:>12} {cost.commits:>8}"
+        for kind, cost in measured.items()
+    ]
     with capsys.disabled():
-        print(f"\n\n{'message':<38} statements  round trips  commits")
-        for kind, cost in measured.items():
-            print(f"{kind:<38} {cost.statements:>10} {cost.round_trips:>12} {cost.commits:>8}")
-    assert measured == {kind: allowed for kind, (_, allowed) in KINDS.items()}
+        sys.stdout.write("\n\n" + "\n".join(lines) + "\n")
+    assert measured == {kind: written for kind, (_, written) in KINDS.items()}
