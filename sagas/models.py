@@ -10,6 +10,10 @@ def _choices(statuses: type[SagaStatus] | type[StepStatus]) -> list[tuple[str, s
     return [(status.value, status.value) for status in statuses]
 
 
+_FINAL = [status.value for status in SagaStatus if status in FINAL]
+"""In a fixed order, as a set has another one in each process and migrations would never be up to date."""
+
+
 class SagaRecord(models.Model):
     """One saga. (`name`, `business_key`) is unique for ever."""
 
@@ -32,8 +36,8 @@ class SagaRecord(models.Model):
                 condition=Q(status__in=[s.value for s in SagaStatus]), name="saga_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(status__in=[s.value for s in FINAL], finished_at__isnull=False)
-                | ~Q(status__in=[s.value for s in FINAL]) & Q(finished_at__isnull=True),
+                condition=Q(status__in=_FINAL, finished_at__isnull=False)
+                | ~Q(status__in=_FINAL) & Q(finished_at__isnull=True),
                 name="finished_sagas_have_a_time",
             ),
         ]
