@@ -14,8 +14,9 @@ from django.utils.html import format_html
 
 from contracts.values import Money
 
-Column = Callable[[Any], str]
-"""What `list_display` and `fields` take: from a row to what is shown of it."""
+Column = Any
+"""What `list_display` and `fields` take, from a row to what is shown of it. Django's stubs know callables only in
+the former, so it is not typed as one."""
 
 
 class Tone(StrEnum):
@@ -75,7 +76,7 @@ def page_of(model: str, text: str, **asked: object) -> str:
     return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:{model}_changelist"), urlencode(asked), text)
 
 
-def state_column(field: str, tones: Mapping[str, Tone]) -> Column:
+def state_column(field: str, tones: Mapping[Any, Tone]) -> Column:
     """The field's value in its words, coloured by `tones`."""
 
     def column(row: Any) -> str:
@@ -112,6 +113,6 @@ def money_column(field: str, title: str) -> Column:
     return _named(column, field, title)
 
 
-def _named(column: Column, field: str, title: str, *, is_sortable: bool = True) -> Column:
+def _named(column: Callable[[Any], str], field: str, title: str, *, is_sortable: bool = True) -> Column:
     column.__name__ = f"{field}_shown"  # the admin derives the cell's CSS class from it
     return admin.display(description=title, ordering=field if is_sortable else None)(column)

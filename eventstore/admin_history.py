@@ -36,6 +36,25 @@ def choice_filter(field: str, values: Iterable[str]) -> type[admin.SimpleListFil
     return Filter
 
 
+def null_filter(field: str, title: str, *, null: str, given: str) -> type[admin.SimpleListFilter]:
+    """A filter that puts into words whether the field has a value; the address takes `null` or `given`."""
+    named = title
+
+    class Filter(admin.SimpleListFilter):
+        title = named
+        parameter_name = f"{field}_is"
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return [("null", null), ("given", given)]
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            if self.value() not in ("null", "given"):
+                return queryset
+            return queryset.filter(**{f"{field}__isnull": self.value() == "null"})
+
+    return Filter
+
+
 class HistoryAdmin(_ModelAdmin):
     """Pages of rows that are written by messages only. A wrong row is mended by a command, not by hand."""
 
@@ -102,4 +121,4 @@ class HistoryAdmin(_ModelAdmin):
     ) -> Any:
         is_hidden = bool(self.private_fields) and self.hides_from(request)
         context.update(is_history=True, privacy_sentence=SENTENCE if is_hidden else "")
-        return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[arg-type]
+        return super().render_change_form(request, context, *args, **kwargs)

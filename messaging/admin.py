@@ -2,9 +2,11 @@
 
 from django.contrib import admin
 from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from eventstore.admin_by_service import ByServiceAdmin, ServiceChooser
 from eventstore.admin_columns import Tone, badge, json_column, page_of, state_column, time_column
+from eventstore.admin_history import null_filter
 from messaging.models import FailedAttempt, IdempotencyKey, OutboxMessage
 
 
@@ -112,7 +114,11 @@ class FailedAttemptAdmin(ByServiceAdmin):
         time_column("failed_at"),
         time_column("next_attempt_at"),
     )
-    list_filter = (ServiceChooser, ("next_attempt_at", admin.EmptyFieldListFilter), "failed_at")
+    list_filter = (
+        ServiceChooser,
+        null_filter("next_attempt_at", "outcome", null="dead letter", given="tried again"),
+        "failed_at",
+    )
     search_fields = ("type", "exception")
     search_help_text = "A message id, an order's id, or part of a type or exception"
     ordering = ("-failed_at",)
@@ -137,7 +143,7 @@ class FailedAttemptAdmin(ByServiceAdmin):
 
     @admin.display(description="exception", ordering="exception")
     def summary(self, failed: FailedAttempt) -> str:
-        return failed.exception[:120]
+        return Truncator(failed.exception).chars(120)
 
     @admin.display(description="traceback")
     def shown_traceback(self, failed: FailedAttempt) -> str:

@@ -1,6 +1,7 @@
 """What the admin's first page says at a glance."""
 
 import msgspec
+from amqp.exceptions import AMQPError
 from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -24,7 +25,7 @@ def waiting() -> Waiting:
         with Connection(settings.BROKER_URL, connect_timeout=1) as connection:
             connection.ensure_connection(max_retries=0, timeout=1)
             depths = topology.depths(connection)
-    except (OSError, OperationalError) as error:
+    except (OSError, OperationalError, AMQPError) as error:
         problem = f"the broker does not answer ({type(error).__name__})"
         return Waiting(pending=pending, dead_letters={}, broker_problem=problem)
     except topology.TopologyError as error:

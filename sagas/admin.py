@@ -17,7 +17,7 @@ from eventstore.admin_columns import (
     state_column,
     time_column,
 )
-from eventstore.admin_history import HistoryAdmin, choice_filter
+from eventstore.admin_history import HistoryAdmin, choice_filter, null_filter
 from eventstore.admin_privacy import masked
 from sagas.decide import SagaStatus, StepStatus
 from sagas.models import MessageRecord, SagaRecord, StepRecord
@@ -64,7 +64,7 @@ class SagaRecordAdmin(HistoryAdmin):
     )
     list_filter = (
         "status",
-        ("finished_at", admin.EmptyFieldListFilter),
+        null_filter("finished_at", "end", null="under way", given="finished"),
         choice_filter("reason", REASONS),
         "started_at",
     )

@@ -115,6 +115,16 @@ def test_the_reason_of_an_order_is_a_filter(superuser, order_id):
     assertNotContains(page, order_id)
 
 
+def test_finished_sagas_and_dead_letters_are_filters(superuser, order_id):
+    def count(label: str, **asked: str) -> int:
+        return superuser.get(list_of(label), asked).context["cl"].result_count
+
+    assert count("sagas.sagarecord", finished_at_is="null") == 1
+    assert count("sagas.sagarecord", finished_at_is="given") == 0
+    assert count("messaging.failedattempt", service="billing", next_attempt_at_is="null") == 1
+    assert count("messaging.failedattempt", service="billing", next_attempt_at_is="given") == 0
+
+
 def test_what_is_not_there_yet_is_said(superuser):
     page = superuser.get(list_of("billing.payment"), {"order_id": uuid4()})
 
