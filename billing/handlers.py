@@ -6,7 +6,16 @@ from typing import Any
 from django.conf import settings
 
 from billing import services
-from billing.gateway import Authorized, CaptureDeclined, Captured, Declined, Gateway, HttpGateway, Refunded, Voided
+from billing.gateway import (
+    Authorized,
+    Captured,
+    CaptureDeclined,
+    Declined,
+    Gateway,
+    HttpGateway,
+    Refunded,
+    Voided,
+)
 from billing.models import Payment
 from contracts.billing import AuthorizePayment, CapturePayment, RefundPayment, VoidPayment
 from contracts.message import Event

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from billing.aggregate import PaymentState, evolve, stream_of
 from billing.errors import PaymentNotInState
-from billing.gateway import Authorized, CaptureDeclined, Captured, Declined
+from billing.gateway import Authorized, Captured, CaptureDeclined, Declined
 from billing.models import Payment
 from contracts import reasons
 from contracts.billing import (
@@ -32,7 +32,10 @@ def held_payment(order_id: UUID, *, state: Payment.State) -> tuple[str, Money]:
     return payment.authorization, Money(payment.amount, payment.currency)
 
 
-_LATER = {Payment.State.AUTHORIZED: (Payment.State.CAPTURED,), Payment.State.CAPTURED: (Payment.State.REFUNDED,)}
+_LATER = {
+    Payment.State.AUTHORIZED: (Payment.State.CAPTURED,),
+    Payment.State.CAPTURED: (Payment.State.REFUNDED,),
+}
 
 
 def record_authorization(order_id: UUID, total: Money, outcome: Authorized | Declined) -> Event:

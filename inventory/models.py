@@ -20,7 +20,8 @@ class StockItem(models.Model):
                 condition=Q(on_hand__gte=0, reserved__gte=0, sold__gte=0), name="stock_never_negative"
             ),
             models.CheckConstraint(
-                condition=Q(received=F("on_hand") + F("reserved") + F("sold")), name="no_piece_lost_or_invented"
+                condition=Q(received=F("on_hand") + F("reserved") + F("sold")),
+                name="no_piece_lost_or_invented",
             ),
         ]
 

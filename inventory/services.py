@@ -75,9 +75,7 @@ def reserve(order_id: UUID, lines: tuple[Line, ...]) -> Event:
         refused = StockUnavailable(order_id=order_id, skus=short, reason=reasons.OUT_OF_STOCK)
         _change_reservation(order_id, _Held(), refused, state=Reservation.State.REFUSED, lines=())
         return refused
-    _move(
-        stock, lines, lambda line: ItemReserved(sku=line.sku, quantity=line.quantity, order_id=order_id)
-    )
+    _move(stock, lines, lambda line: ItemReserved(sku=line.sku, quantity=line.quantity, order_id=order_id))
     reserved = StockReserved(order_id=order_id, lines=lines)
     _change_reservation(order_id, _Held(), reserved, state=Reservation.State.HELD, lines=lines)
     return reserved
@@ -107,9 +105,7 @@ def sell(order_id: UUID) -> Event:
             f"Order {order_id} is confirmed, but its reservation is {held.state or 'not known here'}."
         )
     stock = _locked([line.sku for line in held.lines])
-    _move(
-        stock, held.lines, lambda line: ItemSold(sku=line.sku, quantity=line.quantity, order_id=order_id)
-    )
+    _move(stock, held.lines, lambda line: ItemSold(sku=line.sku, quantity=line.quantity, order_id=order_id))
     sold = StockSold(order_id=order_id, lines=held.lines)
     _change_reservation(order_id, held, sold, state=Reservation.State.SOLD, lines=held.lines)
     return sold

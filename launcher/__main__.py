@@ -11,6 +11,6 @@ if sys.version_info < (3, 11):  # noqa: UP036
 if not sys.platform.startswith("linux"):
     sys.exit("The launcher needs Linux (it reads /proc). On other systems run: docker compose up")
 
-from launcher.entry import main  # noqa: E402  (an older Python could not read it)
+from launcher.entry import main  # here, because an older Python could not read it
 
 sys.exit(main(sys.argv[1:]))

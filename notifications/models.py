@@ -11,7 +11,9 @@ class Notification(models.Model):
     sent_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["order_id", "kind"], name="one_notification_of_a_kind")]
+        constraints = [
+            models.UniqueConstraint(fields=["order_id", "kind"], name="one_notification_of_a_kind")
+        ]
         indexes = [
             # The admin's newest first: ORDER BY sent_at DESC
             models.Index(fields=["-sent_at"], name="notification_newest_first"),

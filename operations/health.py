@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from amqp.exceptions import AMQPError
 from django.conf import settings
 from django.db import DatabaseError, connections
 from django.http import HttpRequest, JsonResponse
@@ -37,7 +38,7 @@ def look() -> dict[str, Any]:
                     dead_letters[name.removesuffix(".dead")] = messages
                 elif not consumers:
                     missing.append(f"nobody consumes the queue {name}")
-    except (OSError, OperationalError) as error:
+    except (OSError, AMQPError, OperationalError) as error:
         missing.append(f"the broker does not answer ({type(error).__name__})")
     except topology.TopologyError as error:
         missing.append(str(error))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import psycopg2
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth.management import create_permissions
 from django.db import connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.signals import post_migrate, pre_migrate
@@ -65,3 +66,6 @@ def migrate(say: Callable[[str], None]) -> None:
         say(
             f"migrated {alias}: {len(plan)} migrations of {', '.join(sorted({m.app_label for m, _ in plan}))}"
         )
+    # Users and their rights live in `default`, also the rights to see what the other databases hold.
+    for config in apps.get_app_configs():
+        create_permissions(config, using="default", verbosity=0, interactive=False)

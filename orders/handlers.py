@@ -1,6 +1,12 @@
 """What the orders service reacts to."""
 
-from contracts.billing import CaptureRefused, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided
+from contracts.billing import (
+    CaptureRefused,
+    PaymentAuthorized,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentVoided,
+)
 from contracts.inventory import StockReleased, StockReserved, StockUnavailable
 from contracts.message import Event
 from contracts.orders import CancelOrder, ConfirmOrder

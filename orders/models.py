@@ -111,7 +111,9 @@ class OrderStep(models.Model):
     at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["order_id", "name"], name="one_row_per_order_and_step")]
+        constraints = [
+            models.UniqueConstraint(fields=["order_id", "name"], name="one_row_per_order_and_step")
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
@@ -141,7 +143,9 @@ class ApiRequest(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["client", "key"], name="one_request_per_client_and_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["client", "key"], name="one_request_per_client_and_key")
+        ]
 
     def __str__(self) -> str:
         return self.key

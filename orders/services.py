@@ -185,7 +185,9 @@ def _priced(lines: tuple[tuple[str, int], ...]) -> tuple[PricedLine, ...]:
         price = Money(product.price_amount, product.currency)
         priced.append(PricedLine(sku=sku, name=product.name, quantity=quantity, unit_price=price))
     if len({line.unit_price.currency for line in priced}) > 1:
-        raise InvalidOrder("lines", "The articles have prices in different currencies; order them separately.")
+        raise InvalidOrder(
+            "lines", "The articles have prices in different currencies; order them separately."
+        )
     return tuple(priced)
 
 

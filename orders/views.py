@@ -60,9 +60,7 @@ def change_cart(request: HttpRequest) -> HttpResponse:
     cart = changed = read_cart(request)
     for sku, quantity in cart.lines:
         form = QuantityForm({"sku": sku, "quantity": request.POST.get(f"quantity-{sku}", quantity)})
-        if sku == request.POST.get("remove"):
-            changed = changed.with_quantity(sku, 0)
-        elif form.data["quantity"] == "0":
+        if sku == request.POST.get("remove") or form.data["quantity"] == "0":
             changed = changed.with_quantity(sku, 0)
         elif form.is_valid():
             changed = changed.with_quantity(sku, form.cleaned_data["quantity"])

@@ -68,7 +68,9 @@ def listed(name: str) -> list[str]:
 def url(name: str) -> str:
     value = required(name).rstrip("/")
     if urlsplit(value).scheme not in ("http", "https"):
-        raise ImproperlyConfigured(f"{name} is {value!r}; write an address that begins with http:// or https://.")
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; write an address that begins with http:// or https://."
+        )
     return value
 
 

@@ -7,7 +7,9 @@ from django.conf import settings
 EVERYWHERE = frozenset({"messaging", "eventstore"})
 """Building blocks with tables in every service's database; their rows are always reached by an explicit alias."""
 
-ONLY_IN_DEFAULT = frozenset({"admin", "auth", "contenttypes", "sessions", "django_celery_results", "sagas", "operations"})
+ONLY_IN_DEFAULT = frozenset(
+    {"admin", "auth", "contenttypes", "sessions", "django_celery_results", "sagas", "operations"}
+)
 
 
 class ServiceRouter:

@@ -35,7 +35,7 @@ class Carrier(Protocol):
 
 
 class DemonstrationCarrier:
-    """Serves every address but those with postcode 00000, and keeps nothing: the tracking number follows from the key."""
+    """Serves every address but those with postcode 00000. It keeps nothing: a tracking number follows from its key."""
 
     def book(self, ship_to: Address, *, key: str) -> Booked | NotServed:
         if ship_to.postcode == UNSERVED_POSTCODE:

@@ -42,5 +42,9 @@ handles_by_gateway(
     BookShipment, service="shipping", prepare=_prepare_booking, call=_book, conclude=_conclude_booking
 )
 handles_by_gateway(
-    CancelShipment, service="shipping", prepare=_prepare_cancellation, call=_cancel, conclude=_conclude_cancellation
+    CancelShipment,
+    service="shipping",
+    prepare=_prepare_cancellation,
+    call=_cancel,
+    conclude=_conclude_cancellation,
 )

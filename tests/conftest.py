@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
+from amqp.exceptions import AMQPError
 from django.conf import settings
 from django.db import connections
 from kombu import Connection
@@ -91,7 +92,7 @@ def suite_broker_url() -> str:
     try:
         with Connection(own, connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=2, timeout=10)
-    except (OSError, OperationalError) as error:
+    except (OSError, AMQPError, OperationalError) as error:
         unavailable(f"RabbitMQ has no virtual host `suite` for the tests ({error}). Run them with: make test")
     return own
 

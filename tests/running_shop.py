@@ -1,4 +1,4 @@
-"""A whole shop for tests: real processes by the launcher's own table, on the suite's servers, in databases of its own."""
+"""A whole shop for tests: the launcher's own processes on the suite's servers, in databases of its own."""
 
 import json
 import os
@@ -76,22 +76,28 @@ class RunningShop:
         self.servers = Servers.from_state(Path(os.environ["MAKEGOOD_ENV_FILE"]).parent)
         self.log_file = folder / "shop.log"
         self.emails = folder / "emails"
-        self.environment = self._environment(flower_port)
+        self._books = folder / "gateway.sqlite3"
+        self._flower_port = flower_port
+        self._log: TextIO = self.log_file.open("a")
+        self.use(self._environment())
+
+    def use(self, environment: dict[str, str]) -> None:
+        """Let the processes, before they are started, have this environment."""
+        self.environment = environment
         table = process_table(
             ROOT,
-            self.environment,
+            environment,
             web_port=self.web_port,
-            flower_port=flower_port,
+            flower_port=self._flower_port,
             gateway_port=self.gateway_port,
-            gateway_books=folder / "gateway.sqlite3",
+            gateway_books=self._books,
         )
-        self._log: TextIO = self.log_file.open("a")
         self.processes = Supervisor(
             [process for process in table if process.name != "flower"],
             sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
         )
 
-    def _environment(self, flower_port: int) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         given = environments.read(Path(os.environ["MAKEGOOD_ENV_FILE"]))
         own = {}
         for service, alias in settings.SERVICES.items():
@@ -151,7 +157,15 @@ class RunningShop:
         """
         before = self.count_finished()
         command = subprocess.Popen(
-            [str(ROOT / ".venv/bin/python"), "manage.py", "place_orders", "--wait", "180", "--json", *arguments],
+            [
+                str(ROOT / ".venv/bin/python"),
+                "manage.py",
+                "place_orders",
+                "--wait",
+                "180",
+                "--json",
+                *arguments,
+            ],
             cwd=ROOT,
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
@@ -160,7 +174,9 @@ class RunningShop:
         )
         summary: dict[str, Any] = {}
         try:
-            wait_until(lambda: self.count_finished() >= before + 15, what="the first 15 orders to be finished")
+            wait_until(
+                lambda: self.count_finished() >= before + 15, what="the first 15 orders to be finished"
+            )
             yield summary
             out, err = command.communicate(timeout=240)
         except BaseException:
@@ -178,7 +194,9 @@ class RunningShop:
         for alias in self.names:
             wait_until_back(alias)
 
-    def place_order(self, *, sku: str = "mug", quantity: int = 1, card: str = "approved", **address: str) -> PlacedOrder:
+    def place_order(
+        self, *, sku: str = "mug", quantity: int = 1, card: str = "approved", **address: str
+    ) -> PlacedOrder:
         """Place an order through the service, as the form does."""
         request = an_order_request(sku=sku, quantity=quantity, card=CARDS.get(card, card), **address)
         return PlacedOrder(place_order(request, checkout_key=os.urandom(8).hex()).order_id)
@@ -187,7 +205,12 @@ class RunningShop:
         """Place an order as a program does, over HTTP."""
         body = {
             "customer": {"name": "Ada Lovelace", "email": "ada@example.com"},
-            "ship_to": {"line1": "12 St James's Square", "city": "London", "postcode": "SW1Y 4JH", "country": "GB"},
+            "ship_to": {
+                "line1": "12 St James's Square",
+                "city": "London",
+                "postcode": "SW1Y 4JH",
+                "country": "GB",
+            },
             "payment_token": "tok_visa",
             "lines": [{"sku": sku, "quantity": quantity}],
         }
@@ -212,7 +235,9 @@ class RunningShop:
 
     def _is_busy(self) -> bool:
         with Connection(settings.BROKER_URL) as connection:
-            waiting = sum(n for name, (n, _) in topology.depths(connection).items() if not name.endswith(".dead"))
+            waiting = sum(
+                n for name, (n, _) in topology.depths(connection).items() if not name.endswith(".dead")
+            )
         return waiting > 0
 
     def commands(self, order: PlacedOrder) -> list[str]:

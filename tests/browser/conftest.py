@@ -55,7 +55,9 @@ def _note_foreign(url: str, shop: RunningShop, complaints: list[str]) -> None:
 
 
 def _is_complaint(entry: object) -> bool:
-    is_refused_form = "status of 422" in entry.text  # the answer to a wrong form, which Chromium notes as an error
+    is_refused_form = (
+        "status of 422" in entry.text
+    )  # the answer to a wrong form, which Chromium notes as an error
     return "Content Security Policy" in entry.text or (entry.type == "error" and not is_refused_form)
 
 

@@ -74,12 +74,16 @@ def test_a_declined_cards_order_is_seen_cancelled(shop: RunningShop, open_page: 
     assert order.reason == "card_declined"
 
 
-def test_a_typed_card_number_goes_to_the_gateway_alone(shop: RunningShop, open_page: Callable[..., Page]) -> None:
+def test_a_typed_card_number_goes_to_the_gateway_alone(
+    shop: RunningShop, open_page: Callable[..., Page]
+) -> None:
     page = open_page(**DESK)
     sent_to_shop: list[str] = []
     page.on(
         "request",
-        lambda request: sent_to_shop.append(request.post_data or "") if request.url.startswith(shop.url) else None,
+        lambda request: (
+            sent_to_shop.append(request.post_data or "") if request.url.startswith(shop.url) else None
+        ),
     )
     go_to_checkout(page)
     fill_in(page)
@@ -108,7 +112,9 @@ def test_everything_works_without_javascript(shop: RunningShop, open_page: Calla
     expect(page.locator("[data-status]")).to_have_attribute("data-status", "confirmed")
 
 
-def test_a_wrong_form_is_shown_again_with_what_was_typed(shop: RunningShop, open_page: Callable[..., Page]) -> None:
+def test_a_wrong_form_is_shown_again_with_what_was_typed(
+    shop: RunningShop, open_page: Callable[..., Page]
+) -> None:
     page = open_page(**PHONE)
     go_to_checkout(page)
     fill_in(page)

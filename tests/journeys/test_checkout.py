@@ -22,7 +22,9 @@ def test_a_good_card_and_goods_in_stock_end_in_a_confirmed_order(shop: RunningSh
 
     assert order.status == "confirmed"
     assert shop.commands(order) == [RESERVE, AUTHORIZE, SHIP, CAPTURE, CONFIRM]
-    wait_until(lambda: set(order.progress.values()) == {"done"} and len(order.progress) == 4, what="all four steps")
+    wait_until(
+        lambda: set(order.progress.values()) == {"done"} and len(order.progress) == 4, what="all four steps"
+    )
     assert available("mug") == before - 2
     wait_until(lambda: StockItem.objects.get(sku="mug").reserved == 0, what="the goods to be sold")
     (charge,) = shop.charges(order)
@@ -33,7 +35,9 @@ def test_the_customer_is_told_once_by_mail(shop: RunningShop) -> None:
     order = shop.place_order()
     shop.settle(order)
 
-    wait_until(lambda: Notification.objects.filter(order_id=order.id).exists(), what="the note that a mail was sent")
+    wait_until(
+        lambda: Notification.objects.filter(order_id=order.id).exists(), what="the note that a mail was sent"
+    )
 
     mails = [mail for mail in shop.emails.iterdir() if str(order.id) in mail.read_text()]
     assert len(mails) == 1

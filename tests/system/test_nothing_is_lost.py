@@ -1,4 +1,4 @@
-"""Whatever is killed, stopped or restarted in the middle: no order is lost, none is left half done, none charged twice."""
+"""Whatever is killed, stopped or restarted in the middle: no order is lost, left half done or charged twice."""
 
 import os
 import signal

@@ -1,0 +1,57 @@
+"""The boundaries are the same where all services share one database, and so is what comes out."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from launcher import environment as environments
+from tests.databases import Databases
+from tests.running_shop import RunningShop
+
+NAME = "single_database"
+
+
+@pytest.fixture
+def shop_with_one_database(
+    databases: Databases, committed: None, suite_broker_url: str, tmp_path: Path
+) -> Iterator[RunningShop]:
+    given = environments.read(Path(os.environ["MAKEGOOD_ENV_FILE"]))
+    databases.drop(NAME)
+    shop = RunningShop(databases=databases, folder=tmp_path, prefix="unused")
+    environment = {
+        **{name: value for name, value in shop.environment.items() if not name.endswith("_DATABASE_URL")},
+        "DATABASE_URL": urlsplit(given["DATABASE_URL"])._replace(path=f"/{NAME}").geturl(),
+        "BROKER_URL": suite_broker_url,
+        # The suite's own file names the other databases, so these processes read another one.
+        "MAKEGOOD_ENV_FILE": str(tmp_path / "services.env"),
+    }
+    environments.write(tmp_path / "services.env", environment)
+    shop.use(environment)
+    set_up = shop.manage("set_up", "--demonstration")
+    assert set_up.returncode == 0, set_up.stderr
+    shop.processes.start()
+    try:
+        shop.wait_until_ready()
+        yield shop
+    finally:
+        shop.stop()
+        databases.drop(NAME)
+        for name in shop.names.values():
+            databases.drop(name)
+
+
+def test_orders_are_carried_out_where_all_services_share_one_database(
+    shop_with_one_database: RunningShop,
+) -> None:
+    shop = shop_with_one_database
+
+    placed = shop.manage("place_orders", "--count", "30", "--mix", "realistic", "--wait", "120", "--json")
+
+    summary = json.loads(placed.stdout.splitlines()[-1])
+    assert (summary["unfinished"], summary["otherwise"]) == (0, [])
+    audit = shop.audit()
+    assert audit.returncode == 0, audit.stdout
