@@ -28,6 +28,7 @@ def serve(app: Celery, service: str) -> None:
     queue.no_declare = True
     app.conf.task_queues = [queue]
     app.conf.task_default_queue = service
+    app.conf.worker_consumer = "messaging.screening:ScreeningConsumer"
     # Our delays go through the outbox. This step connects to every URL of the list at each reconnect and keeps a
     # worker idle while one node of a cluster is down.
     DelayedDelivery.include_if = lambda self, consumer: False

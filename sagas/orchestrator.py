@@ -69,6 +69,7 @@ class Orchestrator:
             connection,
             queues=[queue],
             on_message=self._receive,
+            on_decode_error=_reject_undecodable,
             prefetch_count=2 * self._batch_size,
             accept=["json"],
         )
@@ -159,6 +160,11 @@ class Orchestrator:
             reject_unreadable(error, delivery=received.delivery, service=SERVICE)
         except Rejected:
             received.message.reject(requeue=False)
+
+
+def _reject_undecodable(message: Any, error: BaseException) -> None:
+    log.error("orchestrator: rejected a message that cannot be decoded: %s", error)
+    message.reject(requeue=False)
 
 
 def _until_answered(batch: list[Incoming]) -> None:
