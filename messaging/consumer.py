@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 
 from contracts.message import Command, Event, Message
 from eventstore.errors import ConcurrentAppend
@@ -56,8 +56,8 @@ def consume(service: str, delivery: Delivery) -> None:
                 return
             _attempt(handler, message, envelope=envelope, delivery=delivery)
             return
-        except (DatabaseError, ConcurrentAppend) as error:
-            if isinstance(error, DatabaseError) and is_away(error, database=database):
+        except (Error, ConcurrentAppend) as error:
+            if isinstance(error, Error) and is_away(error, database=database):
                 wait_until_back(database)
                 continue
             is_passing = isinstance(error, ConcurrentAppend) or is_repeatable(error)
@@ -129,7 +129,7 @@ def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Enve
                 raise LeaseLost("another delivery has taken this call over and stores its outcome")
             reply = handler.conclude(message, outcome)
             _finish(work, reply, [key] if action is None else [action, key])
-    except (LeaseLost, DatabaseError):
+    except (LeaseLost, Error):
         raise
     except Exception as error:
         raise CallFailed(
@@ -146,16 +146,11 @@ def _begin_call(
     lease_until = work.now + timedelta(seconds=settings.GATEWAY_LEASE)
     if action is not None:
         _close_action(action, envelope=envelope, work=work, service=handler.service)
-    request = handler.prepare(message, action)
     if idempotency.claim(
-        [key],
-        envelope=envelope,
-        consumer=handler.service,
-        database=work.database,
-        now=work.now,
-        started={key: request},
-        lease_until=lease_until,
+        [key], envelope=envelope, now=work.now, started={key}, lease_until=lease_until, **names
     ):
+        request = handler.prepare(message, action)
+        work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
         return request, 1
     held = idempotency.lock(key, **names)
     if held.state == "finished":
@@ -164,7 +159,7 @@ def _begin_call(
     if held.lease_until is not None and held.lease_until > work.now:
         raise _CallUnderWay(held.lease_until)
     fence = idempotency.take_over(key, lease_until=lease_until, **names)
-    return held.request or request, fence
+    return held.request or {}, fence
 
 
 def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service: str) -> None:

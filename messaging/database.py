@@ -4,7 +4,7 @@ import logging
 import time
 
 import psycopg2
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import Error, InterfaceError, OperationalError, connections
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def _sqlstate(error: BaseException) -> str | None:
     return cause.pgcode if isinstance(cause, psycopg2.Error) else None
 
 
-def is_away(error: DatabaseError, *, database: str) -> bool:
+def is_away(error: Error, *, database: str) -> bool:
     """Whether the error says that the connection is gone or the server is not ready."""
     state = _sqlstate(error)
     if state is not None and (state in _AWAY or state.startswith("08")):
@@ -29,7 +29,7 @@ def is_away(error: DatabaseError, *, database: str) -> bool:
     return isinstance(error, (OperationalError, InterfaceError)) and (state is None or is_closed)
 
 
-def is_repeatable(error: DatabaseError) -> bool:
+def is_repeatable(error: Error) -> bool:
     """Whether the same transaction may be run again at once."""
     return _sqlstate(error) in _REPEATABLE
 
@@ -37,19 +37,19 @@ def is_repeatable(error: DatabaseError) -> bool:
 def wait_until_back(database: str) -> None:
     """Wait until the database answers again; no attempt is counted meanwhile."""
     connection = connections[database]
-    pause = 0.05
+    pause = 0.1
     is_said = False
     while True:
         connection.close()
+        time.sleep(pause)
+        pause = min(2.0, pause * 2)
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             if is_said:
                 log.info("database %s is back", database)
             return
-        except DatabaseError as error:
+        except Error as error:
             if not is_said:
                 log.warning("database %s is away, waiting: %s", database, str(error).strip())
                 is_said = True
-            time.sleep(pause)
-            pause = min(2.0, pause * 2)

@@ -4,7 +4,7 @@ The key of a saga's command is `<saga>:<step>:<try>:action` or `...:compensation
 action's key too. If the action has not arrived yet, it never will take effect: it finds its key claimed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,9 +22,9 @@ _COMPENSATION = ":compensation"
 _CLAIM = """
 INSERT INTO messaging_idempotencykey (consumer, key, state, message_id, type, request, lease_until, fence,
                                       claimed_at, finished_at)
-SELECT %s, key, state, %s, %s, request, CASE state WHEN 'started' THEN %s::timestamptz END,
+SELECT %s, key, state, %s, %s, NULL, CASE state WHEN 'started' THEN %s::timestamptz END,
        CASE state WHEN 'started' THEN 1 ELSE 0 END, %s, CASE state WHEN 'finished' THEN %s::timestamptz END
-FROM unnest(%s::text[], %s::text[], %s::jsonb[]) AS claim (key, state, request)
+FROM unnest(%s::text[], %s::text[]) AS claim (key, state)
 ORDER BY key
 ON CONFLICT (consumer, key) DO NOTHING
 RETURNING key"""
@@ -32,6 +32,9 @@ RETURNING key"""
 _LOCK = """
 SELECT state, request::text, lease_until, fence, reply::text
 FROM messaging_idempotencykey WHERE consumer = %s AND key = %s FOR UPDATE"""
+
+_ASK = """
+UPDATE messaging_idempotencykey SET request = %s::jsonb WHERE consumer = %s AND key = %s AND state = 'started'"""
 
 _TAKE_OVER = """
 UPDATE messaging_idempotencykey SET fence = fence + 1, lease_until = %s
@@ -84,15 +87,14 @@ def claim(
     consumer: str,
     database: str,
     now: datetime,
-    started: dict[str, dict[str, Any]] | None = None,
+    started: Collection[str] = (),
     lease_until: datetime | None = None,
 ) -> set[str]:
     """Claim keys in the open transaction; returns those that were free.
 
-    A key in `started` is claimed for a call to a gateway, with what is asked there and a lease; the others are
-    claimed as finished. Waits for a transaction that is about to claim one of them.
+    A key in `started` is claimed for a call to a gateway, with a lease; the others are claimed as finished. Waits
+    for a transaction that is about to claim one of them.
     """
-    calls = started or {}
     with connections[database].cursor() as cursor:
         cursor.execute(
             _CLAIM,
@@ -104,8 +106,7 @@ def claim(
                 now,
                 now,
                 list(keys),
-                ["started" if key in calls else "finished" for key in keys],
-                [msgspec.json.encode(calls[key]).decode() if key in calls else None for key in keys],
+                ["started" if key in started else "finished" for key in keys],
             ],
         )
         return {key for (key,) in cursor.fetchall()}
@@ -147,6 +148,11 @@ def lock(key: str, *, consumer: str, database: str) -> HeldKey:
         fence=fence,
         reply=msgspec.json.decode(reply, type=OutgoingMessage) if reply else None,
     )
+
+
+def ask_statement(key: str, request: dict[str, Any], *, consumer: str) -> Statement:
+    """Keep with a started call what the gateway is asked, for whoever takes the call over."""
+    return _ASK, [msgspec.json.encode(request).decode(), consumer, key]
 
 
 def take_over(key: str, *, consumer: str, database: str, lease_until: datetime) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import amqp
 import msgspec
+from amqp.exceptions import AMQPError
 from kombu import Connection
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class Answers(msgspec.Struct, kw_only=True):
 
     confirmed: list[int]
     refused: dict[int, str]
+    failure: Exception | None = None
+    """What broke the channel before all was answered; the publisher is then to be made anew."""
 
 
 class Publisher:
@@ -77,11 +80,21 @@ class Publisher:
         return int(self._connection.connection.sock.fileno())
 
     def publish(self, messages: Sequence[Wire], *, wait: float) -> Answers:
-        """Publish all, then wait for the answers, at most `wait` seconds; what is unanswered is unknown."""
+        """Publish all, then wait for the answers, at most `wait` seconds; what is unanswered is unknown.
+
+        A broken connection is told in the answers, so that what was confirmed before it is not lost.
+        """
         self._answers = Answers(confirmed=[], refused={})
         self._tags.clear()
         self._returned.clear()
         self._message_ids.clear()
+        try:
+            self._publish_all(messages, wait=wait)
+        except (AMQPError, OSError) as error:
+            self._answers.failure = error
+        return self._answers
+
+    def _publish_all(self, messages: Sequence[Wire], *, wait: float) -> None:
         for message in messages:
             self._published += 1
             self._tags[self._published] = message.tag
@@ -103,12 +116,11 @@ class Publisher:
         until = time.monotonic() + wait
         while self._tags and (left := until - time.monotonic()) > 0:
             self._drain(left)
-        return self._answers
 
     def close(self) -> None:
         """Drop the connection without waiting for the broker."""
         self._channel = None
-        self._connection.release()
+        self._connection.collect()
 
     def _drain(self, timeout: float) -> None:
         try:

@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 import psycopg2
 import psycopg2.extensions
+from amqp.exceptions import AMQPError, ChannelError, FrameSyntaxError
 from django.conf import settings
 from django.db import connections
+from kombu.exceptions import OperationalError
 
 from messaging.envelope import Envelope
 from messaging.outbox_rows import CHANNEL
@@ -29,6 +31,10 @@ WAIT_FOR_ANSWERS = 2.0
 LONGEST_REFUSAL_PAUSE = 60.0
 LONGEST_LOAD_PAUSE = 0.02
 """Seconds between batches under full load: fuller batches cost less for each message."""
+
+_FIRST_PAUSE = 0.1
+_OF_THE_MESSAGE = (ChannelError, FrameSyntaxError)
+"""Failures that one message causes, not the connection."""
 
 _CLAIM = """
 SELECT id, message_id, exchange, routing_key, headers::text, body::text
@@ -56,31 +62,26 @@ class Relay:
         self._listener: Any = None
         self._publisher: Publisher | None = None
         self._is_away = False
+        self._pause = _FIRST_PAUSE
+        self._batch = settings.RELAY_BATCH
 
     def run(self) -> None:
         """Publish until stopped; a database or broker that is away is waited for."""
-        pause = 0.1
         while not self._stop.is_set():
             try:
                 self._open()
-                if self._is_away:
-                    log.info("relay of %s: working again", self._database)
-                self._is_away, pause = False, 0.1
                 self._serve()
             except self._passing_errors() as error:
                 if not self._is_away:
                     log.warning("relay of %s: waiting, %s: %s", self._database, type(error).__name__, error)
                 self._is_away = True
                 self._close()
-                self._stop.wait(pause)
-                pause = min(1.0, pause * 2)
+                self._stop.wait(self._pause)
+                self._pause = min(1.0, self._pause * 2)
         self._close()
 
     def _passing_errors(self) -> tuple[type[BaseException], ...]:
-        from amqp.exceptions import AMQPError
-        from kombu.exceptions import OperationalError
-
-        return (psycopg2.OperationalError, psycopg2.InterfaceError, OSError, AMQPError, OperationalError)
+        return (psycopg2.Error, OSError, AMQPError, OperationalError)
 
     def _serve(self) -> None:
         while not self._stop.is_set():
@@ -90,29 +91,43 @@ class Relay:
                 self._wait(0.5)
                 continue
             claimed = self._publish_batch()
+            self._note_success()
             if claimed:
                 load = min(1.0, claimed / settings.RELAY_BATCH)
                 time.sleep(LONGEST_LOAD_PAUSE * load)
             else:
-                self._wait(self._seconds_until_due())
+                # A row that is due and was not claimed is in somebody else's hands.
+                self._wait(max(0.05, self._seconds_until_due()))
+
+    def _note_success(self) -> None:
+        if self._is_away:
+            log.info("relay of %s: working again", self._database)
+        self._is_away = False
+        self._pause = _FIRST_PAUSE
+        self._batch = min(settings.RELAY_BATCH, self._batch * 2)
 
     def _publish_batch(self) -> int:
         """Claim, publish, settle: one transaction. Returns how many rows were claimed."""
         assert self._publisher is not None
         with self._listener, self._listener.cursor() as cursor:
-            cursor.execute(_CLAIM, [settings.RELAY_BATCH])
+            cursor.execute(_CLAIM, [self._batch])
             rows = cursor.fetchall()
             if not rows:
                 return 0
             messages, unreadable = _wires(rows)
             answers = self._publisher.publish(messages, wait=WAIT_FOR_ANSWERS)
             answers.refused.update(unreadable)
+            if len(rows) == 1 and isinstance(answers.failure, _OF_THE_MESSAGE):
+                answers.refused[rows[0][0]] = f"it breaks the channel: {answers.failure}"
             self._settle(cursor, answers)
         unknown = len(rows) - len(answers.confirmed) - len(answers.refused)
-        if unknown:
-            log.warning("relay of %s: %d messages unanswered, they are sent again", self._database, unknown)
-            self._publisher.close()
-            raise OSError(f"the broker left {unknown} of {len(rows)} messages unanswered")
+        if unknown or answers.failure is not None:
+            # The next batches are of one row, then two, four: a row that breaks the channel is found, and set aside.
+            self._batch = 1
+            raise OSError(
+                f"the broker left {unknown} of {len(rows)} messages unanswered ({answers.failure or 'too slow'}); "
+                "they are sent again"
+            )
         return len(rows)
 
     def _settle(self, cursor: Any, answers: Answers) -> None:
@@ -135,6 +150,11 @@ class Relay:
     def _wait(self, seconds: float) -> None:
         """Sleep until a notification, until news of the broker, or so many seconds; at most 1 s at a time."""
         assert self._publisher is not None
+        self._listener.poll()
+        if self._listener.notifies:
+            # It came with the answer to a statement, so the socket has nothing more to say of it.
+            self._listener.notifies.clear()
+            return
         until = time.monotonic() + seconds
         while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
             ready, _, _ = select.select([self._listener, self._publisher], [], [], min(1.0, left))

@@ -4,11 +4,11 @@ import logging
 from typing import NoReturn
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DataError, Error
 
 from eventstore.store import Statement
 from messaging import attempts
-from messaging.database import is_away, wait_until_back
+from messaging.database import wait_until_back
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope
 from messaging.errors import InvalidMessage, MessagingError, PermanentError
@@ -66,9 +66,11 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
         attempts.record(
             failure, envelope=envelope, delivery=delivery, service=service, is_final=is_final, also=release
         )
-    except DatabaseError as error:
-        if not is_away(error, database=settings.SERVICES[service]):
-            raise
+    except (DataError, ValueError) as error:
+        # The headers hold what no column takes: the broker keeps the message, the log says why.
+        raise Rejected(f"{failure}; and the failure cannot be recorded: {error}") from failure
+    except Error as error:
+        log.warning("%s: the failure cannot be recorded yet, trying again: %s", service, str(error).strip())
         wait_until_back(settings.SERVICES[service])
         return False
     log.warning(

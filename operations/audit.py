@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
 from django.db.models import F
+from django.utils import timezone
 from kombu import Connection
 
 from billing.gateway import BookEntry, books
@@ -17,6 +19,9 @@ from messaging import topology
 from orders.models import Order
 from sagas.models import SagaRecord
 from shipping.models import Shipment
+
+SALE_PATIENCE = timedelta(minutes=2)
+"""The goods of a confirmed order are sold by an event, soon after; later than this it has been lost."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,14 +35,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def audit() -> Report:
     """Check every invariant. Run it on a shop at rest: what is under way is told apart by its running saga."""
-    orders = {
-        order.id: order for order in Order.objects.only("id", "status", "total_amount", "currency").iterator()
-    }
-    payments = {payment.order_id: payment for payment in Payment.objects.iterator()}
+    # Read first: a saga that ends meanwhile still excuses its order.
     running = {
         UUID(key)
         for key in SagaRecord.objects.filter(finished_at__isnull=True).values_list("business_key", flat=True)
     }
+    orders = {order.id: order for order in Order.objects.defer("line1", "city", "email").iterator()}
+    payments = {payment.order_id: payment for payment in Payment.objects.iterator()}
     entries = _entries_by_order()
     violations = [
         *_orders_are_owned(orders, running),
@@ -150,13 +154,28 @@ def _nothing_is_left_behind(
         payment = payments.get(order_id)
         if payment and payment.state == Payment.State.AUTHORIZED:
             yield f"order {order_id} is cancelled and its payment is still authorized"
+    yield from _nothing_without_an_order(orders)
     sold = set(Reservation.objects.filter(state="sold").values_list("order_id", flat=True))
     held = set(Reservation.objects.filter(state="held").values_list("order_id", flat=True))
     for order_id in confirmed - sold - held:
         yield f"order {order_id} is confirmed and has no goods"
+    long_ago = timezone.now() - SALE_PATIENCE
+    for order_id in (confirmed & held) - running:
+        if orders[order_id].finished_at < long_ago:
+            yield f"order {order_id} is confirmed and its goods are still only reserved, not sold"
     booked = set(Shipment.objects.filter(state="booked").values_list("order_id", flat=True))
     for order_id in confirmed - booked:
         yield f"order {order_id} is confirmed and has no shipment"
+
+
+def _nothing_without_an_order(orders: dict[UUID, Any]) -> Iterator[str]:
+    for model, held, what in (
+        (Reservation, "held", "stock is held"),
+        (Shipment, "booked", "a shipment is booked"),
+    ):
+        for order_id in model.objects.filter(state=held).values_list("order_id", flat=True):
+            if order_id not in orders:
+                yield f"{what} for order {order_id}, which does not exist"
 
 
 def _dead_letters() -> Iterator[str]:

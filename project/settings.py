@@ -66,6 +66,7 @@ GATEWAY_PUBLIC_URL = env.url("GATEWAY_PUBLIC_URL")
 """Where a customer's browser reaches it."""
 FLOWER_URL = env.text("FLOWER_URL", "")
 globals().update(env.mail())
+EMAIL_TIMEOUT = GATEWAY_TIMEOUT
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Makegood <shop@example.com>")
 
 # --- Django ----------------------------------------------------------------------------------------------
@@ -191,7 +192,8 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_TASK_CREATE_MISSING_QUEUES = False
-CELERY_TASK_TIME_LIMIT = 120
+# A handler that waits for its database is not killed for it; each gateway call has a timeout of its own.
+CELERY_TASK_TIME_LIMIT = 1500
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_CONCURRENCY = WORKER_CONCURRENCY
 CELERY_WORKER_DETECT_QUORUM_QUEUES = True

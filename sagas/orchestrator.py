@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from amqp.exceptions import AMQPError
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from kombu import Connection
 from kombu import Consumer as KombuConsumer
 from kombu.exceptions import OperationalError
@@ -47,19 +47,22 @@ class Orchestrator:
         """Consume until stopped; a broker that is away is waited for."""
         pause = 0.1
         while not self._stop.is_set():
+            connection = Connection(self._broker_url, heartbeat=30, connect_timeout=5)
             try:
-                with Connection(self._broker_url, heartbeat=30, connect_timeout=5) as connection:
-                    connection.ensure_connection(max_retries=1)
-                    topology.verify(connection, SERVICE)
-                    log.info("orchestrator: consuming %s", SERVICE)
-                    pause = 0.1
-                    self._consume(connection)
+                connection.ensure_connection(max_retries=1)
+                topology.verify(connection, SERVICE)
+                log.info("orchestrator: consuming %s", SERVICE)
+                pause = 0.1
+                self._consume(connection)
             except (OSError, AMQPError, OperationalError) as error:
                 # What was delivered on the lost connection is delivered again.
                 self._waiting.clear()
                 log.warning("orchestrator: the broker is away, waiting: %s: %s", type(error).__name__, error)
                 self._stop.wait(pause)
                 pause = min(1.0, pause * 2)
+            finally:
+                # Without a farewell: a node that hangs would not answer it.
+                connection.collect()
 
     def _consume(self, connection: Connection) -> None:
         self._waiting.clear()
@@ -115,7 +118,7 @@ class Orchestrator:
         for received in batch:
             try:
                 incoming = Incoming(*open_message(received.delivery, handled=MESSAGE_TYPES))
-                if received.delivery.is_redelivered and is_settled(incoming.envelope, service=SERVICE):
+                if received.delivery.is_redelivered and _is_settled(incoming):
                     received.message.ack()
                     continue
                 opened.append((received, incoming))
@@ -174,10 +177,21 @@ def _until_answered(batch: list[Incoming]) -> None:
         try:
             handle_batch(batch)
             return
-        except DatabaseError as error:
+        except Error as error:
             if is_away(error, database=DATABASE):
                 wait_until_back(DATABASE)
             elif not is_repeatable(error) or repetitions >= settings.RETRY_ATTEMPTS:
                 raise
             else:
                 repetitions += 1
+
+
+def _is_settled(incoming: Incoming) -> bool:
+    """Whether this attempt has failed and been recorded; a database that is away is waited for."""
+    while True:
+        try:
+            return is_settled(incoming.envelope, service=SERVICE)
+        except Error as error:
+            if not is_away(error, database=DATABASE):
+                raise
+            wait_until_back(DATABASE)

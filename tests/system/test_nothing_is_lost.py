@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from inventory.models import Reservation
 from tests.running_shop import RunningShop, wait_until
 
 ORDERS = ("--count", "150", "--mix", "realistic")
@@ -20,6 +21,10 @@ def assert_all_went_well(shop: RunningShop, summary: dict) -> None:
         summary["expected_cancelled"],
     )
     shop.settle()
+    wait_until(
+        lambda: not Reservation.objects.filter(state="held").exists(),
+        what="the goods of confirmed orders to be sold",
+    )
     audit = shop.audit()
     assert audit.returncode == 0, audit.stdout
 

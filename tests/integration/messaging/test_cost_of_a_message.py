@@ -159,23 +159,23 @@ KINDS: dict[str, tuple[Callable[[], Cost], Cost]] = {
         Cost(9, 4, 1),
     ),
     "inventory: OrderConfirmed": (lambda: cost_of("inventory", confirmed(a_reservation())), Cost(6, 4, 1)),
-    "billing: AuthorizePayment": (lambda: cost_of("billing", authorize_payment(uuid4())), Cost(8, 5, 2)),
+    "billing: AuthorizePayment": (lambda: cost_of("billing", authorize_payment(uuid4())), Cost(9, 6, 2)),
     "billing: CapturePayment": (
         lambda: cost_of("billing", CapturePayment(order_id=an_authorized_payment()[0])),
-        Cost(10, 7, 2),
+        Cost(11, 8, 2),
     ),
-    "billing: VoidPayment": (cost_of_voiding, Cost(10, 7, 2)),
+    "billing: VoidPayment": (cost_of_voiding, Cost(11, 8, 2)),
     "shipping: BookShipment": (
         lambda: cost_of("shipping", BookShipment(order_id=uuid4(), ship_to=LONDON, lines=TWO_MUGS)),
-        Cost(8, 5, 2),
+        Cost(9, 6, 2),
     ),
     "shipping: CancelShipment": (
         lambda: cost_of(
             "shipping", CancelShipment(order_id=uuid4()), key=a_step_key("ship", is_compensation=True)
         ),
-        Cost(9, 6, 2),
+        Cost(10, 7, 2),
     ),
-    "notifications: OrderConfirmed": (lambda: cost_of("notifications", confirmed(uuid4())), Cost(7, 7, 2)),
+    "notifications: OrderConfirmed": (lambda: cost_of("notifications", confirmed(uuid4())), Cost(8, 8, 2)),
     "sagas: 1 start": (lambda: cost_of_saga_batch(1, is_reply=False), Cost(9, 5, 1)),
     "sagas: 1 reply": (lambda: cost_of_saga_batch(1, is_reply=True), Cost(7, 4, 1)),
     "sagas: 50 starts in a batch": (lambda: cost_of_saga_batch(50, is_reply=False), Cost(9, 5, 1)),
