@@ -8,8 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from inventory.models import Reservation
 from launcher import environment as environments
-from tests.databases import Databases
+from orders.models import Order
+from sagas.models import SagaRecord
+from tests.databases import Databases, aliases, connected_to
 from tests.running_shop import RunningShop
 
 NAME = "single_database"
@@ -54,3 +57,5 @@ def test_orders_are_carried_out_where_all_services_share_one_database(
     assert (summary["unfinished"], summary["otherwise"]) == (0, [])
     audit = shop.audit()
     assert audit.returncode == 0, audit.stdout
+    with connected_to(dict.fromkeys(aliases(), NAME)):
+        assert Order.objects.count() == Reservation.objects.count() == SagaRecord.objects.count() == 30
