@@ -39,7 +39,14 @@ def open_page(browser: Browser, shop: RunningShop) -> Iterator[Callable[..., Pag
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("request", lambda request: _note_foreign(request.url, shop, complaints))
-        page.on("console", lambda entry: complaints.append(entry.text) if _is_complaint(entry) else None)
+        page.on(
+            "console",
+            lambda entry: (
+                complaints.append(f"{entry.text} {entry.location.get('url', '')}")
+                if _is_complaint(entry)
+                else None
+            ),
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         return page
 
