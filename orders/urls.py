@@ -1,12 +1,16 @@
 """The shop's addresses."""
 
+from django.templatetags.static import static
 from django.urls import path, re_path
+from django.views.generic import RedirectView
 
 from orders import api, views, views_order
 
 app_name = "orders"
 
 urlpatterns = [
+    # Browsers ask for it by themselves, also on pages that are not ours.
+    path("favicon.ico", RedirectView.as_view(url=static("orders/mark.svg"), permanent=True)),
     path("", views.catalogue, name="catalogue"),
     path("articles/<slug:sku>/", views.article, name="article"),
     path("cart/", views.cart, name="cart"),
