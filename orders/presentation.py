@@ -10,6 +10,9 @@ from orders.models import Order, OrderLine, OrderStep, Product
 _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
 _Name, _State = OrderStep.Name, OrderStep.State
 
+NO_PICTURE = "orders/mark.svg"
+"""Shown for an article that has no picture of its own."""
+
 
 def money(amount: int, currency: str) -> str:
     """`€1,250.00` for 125000 cents of a euro; the code follows where a currency has no sign here."""
@@ -87,7 +90,7 @@ class Article:
             sku=product.sku,
             name=product.name,
             description=product.description,
-            image=product.image,
+            image=product.image or NO_PICTURE,
             price=money(product.price_amount, product.currency),
         )
 
@@ -129,7 +132,7 @@ class Bill:
                     quantity=quantity,
                     each=money(product.price_amount, product.currency),
                     amount=money(product.price_amount * quantity, product.currency),
-                    image=product.image,
+                    image=product.image or NO_PICTURE,
                 )
                 for product, quantity in shown
             ),
