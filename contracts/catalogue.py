@@ -3,7 +3,7 @@
 import inspect
 from types import ModuleType
 
-from contracts import billing, inventory, orders, sagas, shipping
+from contracts import billing, inventory, operations, orders, sagas, shipping
 from contracts.message import Command, Event, Message
 
 
@@ -21,4 +21,4 @@ def _types_in(*modules: ModuleType) -> dict[str, type[Message]]:
     return found
 
 
-MESSAGE_TYPES: dict[str, type[Message]] = _types_in(billing, inventory, orders, sagas, shipping)
+MESSAGE_TYPES: dict[str, type[Message]] = _types_in(billing, inventory, operations, orders, sagas, shipping)

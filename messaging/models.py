@@ -24,6 +24,9 @@ class OutboxMessage(models.Model):
     created_at = models.DateTimeField()
     failures = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True, default="")
+    waits_for = models.TextField(
+        blank=True, db_default="", help_text="The gateway whose circuit breaker has to close first."
+    )
 
     class Meta:
         verbose_name = "outbox message"
@@ -31,6 +34,8 @@ class OutboxMessage(models.Model):
         indexes = [
             # The relay's claim: WHERE available_at <= now() ORDER BY available_at, id FOR UPDATE SKIP LOCKED
             models.Index(fields=["available_at", "id"], name="outbox_due_first"),
+            # When a breaker closes: UPDATE ... WHERE waits_for = ...
+            models.Index(fields=["waits_for"], condition=~Q(waits_for=""), name="outbox_waiting_for_gateway"),
         ]
 
     def __str__(self) -> str:
@@ -105,3 +110,94 @@ class FailedAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.message_id}, attempt {self.attempt}"
+
+
+class CircuitBreaker(models.Model):
+    """Whether a gateway is asked at all. While it is open, messages wait and one probe at a time tests the water."""
+
+    class State(models.TextChoices):
+        CLOSED = "closed", "closed: asked as usual"
+        OPEN = "open", "open: messages wait"
+
+    service = models.TextField()
+    gateway = models.TextField()
+    state = models.TextField(choices=State, db_default=State.CLOSED)
+    failures = models.PositiveIntegerField(db_default=0, help_text="In a row; a success sets it back.")
+    opened_at = models.DateTimeField(null=True)
+    probe_at = models.DateTimeField(null=True, help_text="From then on the next probe may be made.")
+    probing_until = models.DateTimeField(null=True, help_text="Until then nobody else makes a probe.")
+    last_error = models.TextField(blank=True, db_default="")
+
+    class Meta:
+        verbose_name = "circuit breaker"
+        constraints = [
+            models.UniqueConstraint(fields=["service", "gateway"], name="one_breaker_per_gateway"),
+            models.CheckConstraint(
+                condition=Q(state="closed") | Q(opened_at__isnull=False, probe_at__isnull=False),
+                name="open_breakers_have_a_probe",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway}: {self.state}"
+
+
+class StreamPosition(models.Model):
+    """How far an ordered consumer has come in one stream: everything up to `last_sequence` is handled."""
+
+    consumer = models.TextField()
+    stream = models.TextField()
+    last_sequence = models.PositiveIntegerField()
+
+    class Meta:
+        verbose_name = "stream position"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["consumer", "stream"], name="one_position_per_consumer_and_stream"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} {self.stream}: {self.last_sequence}"
+
+
+class HeldBackMessage(models.Model):
+    """An event that came before its predecessor in the stream. It goes on when the gap has closed."""
+
+    consumer = models.TextField()
+    stream = models.TextField()
+    sequence = models.PositiveIntegerField()
+    message_id = models.UUIDField()
+    type = models.TextField()
+    headers = models.JSONField()
+    body = models.JSONField()
+    held_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "held-back message"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["consumer", "stream", "sequence"], name="one_held_back_per_place_in_a_stream"
+            )
+        ]
+        indexes = [
+            # The desk's oldest gaps: WHERE held_at < ... ORDER BY held_at
+            models.Index(fields=["held_at"], name="held_back_oldest_first"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} {self.stream} {self.sequence}"
+
+
+class KeyRetention(models.Model):
+    """From when on a service has kept every idempotency key. An older message is not run: its key may be gone."""
+
+    service = models.TextField(primary_key=True)
+    keys_kept_since = models.DateTimeField()
+    raised_at = models.DateTimeField(help_text="Keys are deleted only some time after the limit was raised.")
+
+    class Meta:
+        verbose_name = "key retention"
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.keys_kept_since}"

@@ -1,0 +1,30 @@
+"""Points between two writes at which a test can have the process killed, as a power cut would.
+
+`MAKEGOOD_FAILPOINT=relay.published` kills it the first time that point is reached, `relay.published:3` the third. With
+`MAKEGOOD_FAILPOINT_ONCE` naming a file, the kill happens only while that file does not exist, and leaves it behind: a
+process that is started again goes on.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+_name, _, _count = os.environ.get("MAKEGOOD_FAILPOINT", "").partition(":")
+_once = os.environ.get("MAKEGOOD_FAILPOINT_ONCE", "")
+_left = int(_count or 1)
+
+
+def failpoint(name: str) -> None:
+    """End this process without a farewell, where a test has asked for it at this point; else nothing."""
+    if name != _name:
+        return
+    global _left
+    _left -= 1
+    if _left > 0:
+        return
+    if _once:
+        try:
+            Path(_once).touch(exist_ok=False)
+        except FileExistsError:
+            return
+    os.kill(os.getpid(), signal.SIGKILL)
