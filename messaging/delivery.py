@@ -18,6 +18,19 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     routing_key: str
     is_redelivered: bool = False
+    delivery_count: int = 0
+    """How often it was delivered before and not answered, as a quorum queue counts."""
+
+    @property
+    def was_delivered_before(self) -> bool:
+        """Whether somebody had it already, and may have died of it."""
+        return self.is_redelivered or self.delivery_count > 0
+
+
+def delivery_count(headers: dict[str, Any]) -> int:
+    """What the queue says of earlier deliveries: RabbitMQ 4 sends no such header the first time, 3.10 sends 0."""
+    count = headers.get("x-delivery-count")
+    return count if isinstance(count, int) else 0
 
 
 def open_message(delivery: Delivery, *, handled: set[str]) -> tuple[Envelope, Message]:
