@@ -76,7 +76,12 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     letter_id: UUID | None = None
     """The last dead letter of the step's command, or of its compensation's, and why it became one."""
     problem: str = ""
-    is_letter_discarded: bool = False
+    discarded_letter_id: UUID | None = None
+    """The last letter known to be discarded; that may be said before the letter itself is noted."""
+
+    @property
+    def is_letter_discarded(self) -> bool:
+        return self.letter_id is not None and self.letter_id == self.discarded_letter_id
 
 
 class SagaState(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,22 +247,8 @@ class _Turn:
         position = self._awaited(note)
         if position is None:
             return
-        state = self._steps[position]
-        self._change(
-            position,
-            deadline_at=None,
-            letter_id=note.letter_id,
-            problem=note.problem,
-            # The note that it was discarded may have come first.
-            is_letter_discarded=state.is_letter_discarded and state.letter_id == note.letter_id,
-        )
-        if note.is_compensation:
-            self._change(position, status=StepStatus.STUCK)
-            self._go_back()
-        elif self._is_compensated_when_exhausted(position):
-            self._fail(position)
-        else:
-            self._change(position, status=StepStatus.HELD, failure=reasons.STEP_FAILED)
+        self._change(position, letter_id=note.letter_id, problem=note.problem)
+        self._exhaust(position, is_compensation=note.is_compensation)
 
     def note_discarded_letter(self, note: NoteDiscardedLetter) -> None:
         """No reply comes any more. Of several letters of one command the last counts."""
@@ -266,15 +257,30 @@ class _Turn:
             return
         state = self._steps[position]
         if state.status in NEEDS_A_PERSON and state.letter_id != note.letter_id:
+            # A former letter of the command, or one that is still to be noted.
+            if not state.is_letter_discarded:
+                self._change(position, discarded_letter_id=note.letter_id)
             return
-        self._change(position, deadline_at=None, letter_id=note.letter_id, is_letter_discarded=True)
-        if note.is_compensation:
-            self._change(position, status=StepStatus.STUCK)
+        self._change(position, letter_id=note.letter_id, discarded_letter_id=note.letter_id)
+        self._exhaust(position, is_compensation=note.is_compensation)
+
+    def _exhaust(self, position: int, *, is_compensation: bool) -> None:
+        """Nothing more is sent for a command that is a dead letter: it is undone, or waits for a person."""
+        state, step = self._steps[position], self._definition.steps[position]
+        if is_compensation:
+            self._change(position, status=StepStatus.STUCK, deadline_at=None)
             self._go_back()
-        elif position < self._definition.pivot_position:
-            self._fail(position)
-        else:
-            self._change(position, status=StepStatus.HELD, failure=reasons.STEP_FAILED)
+            return
+        is_given_up = state.is_letter_discarded or step.exhausted is Exhausted.COMPENSATE
+        is_undone = is_given_up and position < self._definition.pivot_position
+        self._change(
+            position,
+            status=StepStatus.FAILED if is_undone else StepStatus.HELD,
+            deadline_at=None,
+            failure=reasons.STEP_FAILED,
+        )
+        if is_undone:
+            self._turn_round(reasons.STEP_FAILED)
 
     def _awaited(self, note: NoteDeadLetter | NoteDiscardedLetter) -> int | None:
         """The step whose reply to this very command is awaited."""
@@ -289,14 +295,6 @@ class _Turn:
             if state.name == step and state.step_try == step_try:
                 return position
         return None
-
-    def _is_compensated_when_exhausted(self, position: int) -> bool:
-        is_before_pivot = position < self._definition.pivot_position
-        return is_before_pivot and self._definition.steps[position].exhausted is Exhausted.COMPENSATE
-
-    def _fail(self, position: int) -> None:
-        self._change(position, status=StepStatus.FAILED, failure=reasons.STEP_FAILED)
-        self._turn_round(reasons.STEP_FAILED)
 
     def _learn(self, event: Event) -> None:
         data = {**event.to_payload(), **self._saga.data}

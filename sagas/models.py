@@ -74,7 +74,7 @@ class StepRecord(models.Model):
     failure = models.CharField(max_length=200, blank=True)
     letter_id = models.UUIDField(null=True, help_text="The last dead letter of one of its commands.")
     problem = models.TextField(blank=True, db_default="", help_text="Why that became a dead letter.")
-    is_letter_discarded = models.BooleanField(db_default=False)
+    discarded_letter_id = models.UUIDField(null=True, help_text="The last letter known to be discarded.")
 
     class Meta:
         verbose_name = "step"

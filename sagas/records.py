@@ -29,7 +29,7 @@ FROM sagas_sagarecord WHERE id = ANY(%s) ORDER BY id FOR UPDATE"""
 
 _STEPS = """
 SELECT saga_id, name, status, step_try, sendings, sent_at, deadline_at, finished_at, failure, compensation, letter_id,
-       problem, is_letter_discarded
+       problem, discarded_letter_id
 FROM sagas_steprecord WHERE saga_id = ANY(%s) ORDER BY saga_id, position"""
 
 _SAVE = """
@@ -41,14 +41,14 @@ WHERE saga.id = given.id"""
 
 _SAVE_STEPS = """
 INSERT INTO sagas_steprecord (saga_id, position, name, status, step_try, sendings, sent_at, deadline_at, finished_at,
-                              failure, compensation, letter_id, problem, is_letter_discarded)
+                              failure, compensation, letter_id, problem, discarded_letter_id)
 SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[],
-                     %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::bool[])
+                     %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])
 ON CONFLICT (saga_id, position) DO UPDATE SET
     status = excluded.status, step_try = excluded.step_try, sendings = excluded.sendings,
     sent_at = excluded.sent_at, deadline_at = excluded.deadline_at, finished_at = excluded.finished_at,
     failure = excluded.failure, compensation = excluded.compensation, letter_id = excluded.letter_id,
-    problem = excluded.problem, is_letter_discarded = excluded.is_letter_discarded"""
+    problem = excluded.problem, discarded_letter_id = excluded.discarded_letter_id"""
 
 _NOTE = """
 INSERT INTO sagas_messagerecord (saga_id, direction, message_id, type, step, body, at)
@@ -142,7 +142,7 @@ def _step(
     compensation: str,
     letter_id: UUID | None,
     problem: str,
-    is_letter_discarded: bool,
+    discarded_letter_id: UUID | None,
 ) -> StepState:
     """A row of `_STEPS`, in its order."""
     return StepState(
@@ -157,7 +157,7 @@ def _step(
         compensation=compensation,
         letter_id=letter_id,
         problem=problem,
-        is_letter_discarded=is_letter_discarded,
+        discarded_letter_id=discarded_letter_id,
     )
 
 
@@ -203,7 +203,7 @@ def save_statements(sagas: Iterable[LoadedSaga]) -> list[Statement]:
                     [step.compensation for _, _, step in steps],
                     [step.letter_id for _, _, step in steps],
                     [step.problem for _, _, step in steps],
-                    [step.is_letter_discarded for _, _, step in steps],
+                    [step.discarded_letter_id for _, _, step in steps],
                 ],
             )
         )

@@ -125,6 +125,15 @@ def test_discarding_a_letter_that_another_has_followed_changes_nothing(story):
     assert story.hear_of_discard("ship", LATER_LETTER) == [CancelShipment]
 
 
+def test_a_discard_that_overtakes_the_news_of_a_second_letter_counts_once_that_comes(story):
+    story.go_on_until("ship")
+    story.hear_of_dead_letter("ship", LETTER)
+
+    assert story.hear_of_discard("ship", LATER_LETTER) == []
+    assert story.step("ship").status == "held"
+    assert story.hear_of_dead_letter("ship", LATER_LETTER) == [CancelShipment]
+
+
 def test_a_letter_after_a_discarded_one_is_open_again(story):
     story.go_on_until("capture")
     story.hear_of_discard("capture", LETTER)
