@@ -72,7 +72,7 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
         super().__init__(*args, **kwargs)
         batch = max((task.batch for task in self.app.tasks.values() if is_handler(task)), default=1)
         for_each_child = max(self.prefetch_multiplier, LONGEST_QUEUE_OF_BATCHES * batch)
-        self._full_prefetch = self.pool.num_processes * for_each_child
+        self._full_prefetch = self.pool.limit * for_each_child
         self._is_slow = True
         self.initial_prefetch_count = 1
         self.dispatcher = Dispatcher(self)
