@@ -16,7 +16,7 @@ from amqp.exceptions import AMQPError
 from kombu import Connection, Queue
 from kombu import Consumer as KombuConsumer
 
-from messaging.delivery import Delivery, delivery_count
+from messaging.delivery import Delivery
 from sagas.errors import UnreadableDelivery
 
 log = logging.getLogger(__name__)
@@ -101,13 +101,14 @@ class Intake:
             message.reject(requeue=False)
             return
         info = message.delivery_info
+        count = message.headers.get("x-delivery-count")
         delivery = Delivery(
             headers=message.headers,
             payload=payload,
             exchange=info.get("exchange") or "",
             routing_key=info.get("routing_key") or "",
             is_redelivered=bool(info.get("redelivered")),
-            delivery_count=delivery_count(message.headers),
+            delivery_count=count if isinstance(count, int) else 0,
         )
         self._waiting.append(Received(message, delivery))
 
