@@ -1,6 +1,5 @@
 """Failed attempts: recorded, and repeated through the outbox after a pause that grows."""
 
-import random
 import traceback
 from datetime import datetime, timedelta
 
@@ -31,13 +30,6 @@ class Recorded(msgspec.Struct, frozen=True):
     next_attempt_at: datetime | None
 
 
-def pause_before(attempt: int) -> timedelta:
-    """The pause before this attempt (2 is the first repetition): doubled each time, with up to half of it as jitter."""
-    longest: float = settings.RETRY_LONGEST_PAUSE
-    seconds = min(longest, settings.RETRY_FIRST_PAUSE * 2.0 ** min(attempt - 2, 32))
-    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))
-
-
 def recorded(envelope: Envelope, *, service: str) -> Recorded | None:
     """What is recorded of this very attempt; None where nothing is."""
     with connections[settings.SERVICES[service]].cursor() as cursor:
@@ -52,16 +44,17 @@ def record(
     envelope: Envelope,
     delivery: Delivery,
     service: str,
-    is_final: bool,
+    pause: timedelta | None,
     also: Statement | None = None,
 ) -> None:
-    """Record a failed attempt and, unless it is final, put the next one in the outbox: one transaction.
+    """Record a failed attempt and put the next one, after `pause`, in the outbox: one transaction.
 
-    Repeating it for the same attempt changes nothing. `also` is run in the same transaction.
+    Without a pause there is no next one. Repeating it for the same attempt changes nothing. `also` is run in the
+    same transaction.
     """
     database: str = settings.SERVICES[service]
     now = utc_now()
-    next_attempt_at = None if is_final else now + pause_before(envelope.attempt + 1)
+    next_attempt_at = None if pause is None else now + pause
     with transaction.atomic(using=database), connections[database].cursor() as cursor:
         cursor.execute(
             _RECORD,

@@ -8,6 +8,7 @@ import msgspec
 from django.conf import settings
 
 from contracts.message import Command, Event, Message
+from messaging.policies import RetryPolicy
 
 PlainHandler = Callable[[Any], Event | None]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -19,6 +20,8 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     message_type: type[Message]
     run: PlainHandler
+    retry: RetryPolicy | None = None
+    """None: the settings' own."""
 
 
 class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,7 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[Any, str | None], dict[str, Any]]
     call: Callable[[dict[str, Any], str], Any]
     conclude: Callable[[Any, Any], Event | None]
+    retry: RetryPolicy | None = None
 
 
 AnyHandler = Handler | GatewayHandler
@@ -43,16 +47,19 @@ _handlers: dict[tuple[str, str], AnyHandler] = {}
 _subscriptions: dict[str, set[str]] = {}
 
 
-def handles(message_type: type[Message]) -> Callable[[Decorated], Decorated]:
+def handles(
+    message_type: type[Message], *, retry: RetryPolicy | None = None
+) -> Callable[[Decorated], Decorated]:
     """Declare a function as the handler of a message type in the service whose package it is in.
 
     The function runs in a unit of work. It publishes what happened and returns the event that is the reply, or
-    None where nobody waits for one. A refusal is such a reply; an exception means: try again later.
+    None where nobody waits for one. A refusal is such a reply; an exception means: try again later, as `retry`
+    says or else the settings.
     """
 
     def register(function: Decorated) -> Decorated:
         service = function.__module__.split(".", 1)[0]
-        _register(Handler(service=service, message_type=message_type, run=function))
+        _register(Handler(service=service, message_type=message_type, run=function, retry=retry))
         return function
 
     return register
@@ -65,11 +72,17 @@ def handles_by_gateway(
     prepare: Callable[[Any, str | None], dict[str, Any]],
     call: Callable[[dict[str, Any], str], Any],
     conclude: Callable[[Any, Any], Event | None],
+    retry: RetryPolicy | None = None,
 ) -> None:
     """Declare the three parts of a handler that asks a gateway; see `GatewayHandler`."""
     _register(
         GatewayHandler(
-            service=service, message_type=message_type, prepare=prepare, call=call, conclude=conclude
+            service=service,
+            message_type=message_type,
+            prepare=prepare,
+            call=call,
+            conclude=conclude,
+            retry=retry,
         )
     )
 
@@ -99,6 +112,12 @@ def load_handlers() -> None:
 def handlers_of(service: str) -> dict[str, AnyHandler]:
     """Wire type to handler, for one service."""
     return {wire_type: handler for (owner, wire_type), handler in _handlers.items() if owner == service}
+
+
+def policy_of(service: str, wire_type: str) -> RetryPolicy:
+    """How this service repeats such a message: as its handler declares, else as the settings say."""
+    handler = _handlers.get((service, wire_type))
+    return (handler.retry if handler else None) or RetryPolicy()
 
 
 def subscriptions() -> dict[str, set[str]]:

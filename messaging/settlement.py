@@ -11,7 +11,8 @@ from messaging import attempts
 from messaging.database import wait_until_back
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope
-from messaging.errors import InvalidMessage, MessagingError, PermanentError
+from messaging.errors import InvalidMessage, MessagingError
+from messaging.handling import policy_of
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,12 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
     if isinstance(failure, CallFailed):
         release = failure.release
         failure = failure.error
-    is_final = isinstance(failure, PermanentError) or envelope.attempt >= settings.RETRY_ATTEMPTS
+    policy = policy_of(service, envelope.type)
+    is_final = policy.is_last(envelope.attempt, failure)
+    pause = None if is_final else policy.pause_before(envelope.attempt + 1)
     try:
         attempts.record(
-            failure, envelope=envelope, delivery=delivery, service=service, is_final=is_final, also=release
+            failure, envelope=envelope, delivery=delivery, service=service, pause=pause, also=release
         )
     except (DataError, ValueError) as error:
         # The headers hold what no column takes: the broker keeps the message, the log says why.
@@ -74,10 +77,11 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
         wait_until_back(settings.SERVICES[service])
         return False
     log.warning(
-        "%s %s: attempt %s failed, %s: %s: %s",
+        "%s %s: attempt %s of %s failed, %s: %s: %s",
         envelope.type,
         envelope.message_id,
         envelope.attempt,
+        policy.attempts,
         "given up" if is_final else "to be repeated",
         type(failure).__name__,
         failure,

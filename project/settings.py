@@ -38,10 +38,10 @@ SERVICE = env.text("SERVICE", "")
 BROKER_URL = env.broker_url()
 HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES if name != "operations")
 RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
-"""After so many failed attempts a message becomes a dead letter."""
+"""After so many failed attempts a message becomes a dead letter, where its handler declares nothing else."""
 RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
-RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", 20, least=0.001)
-"""Seconds; the pause doubles from the first to the longest, with jitter."""
+RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", max(20, RETRY_FIRST_PAUSE), least=RETRY_FIRST_PAUSE)
+"""Seconds; the pause doubles from the first to the longest, with jitter. A handler may declare a policy of its own."""
 GATEWAY_TIMEOUT = env.number("GATEWAY_TIMEOUT", 5, least=0.1)
 """Seconds to connect to a gateway, and again to wait for its answer."""
 GATEWAY_LEASE = env.number("GATEWAY_LEASE", 2 * GATEWAY_TIMEOUT + 2, least=2 * GATEWAY_TIMEOUT + 1)

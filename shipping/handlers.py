@@ -8,6 +8,7 @@ from contracts.message import Event
 from contracts.shipping import BookShipment, CancelShipment
 from contracts.values import Address
 from messaging.handling import handles_by_gateway
+from messaging.policies import RetryPolicy
 from shipping import services
 from shipping.carrier import Booked, Carrier, DemonstrationCarrier, NotServed
 
@@ -47,4 +48,5 @@ handles_by_gateway(
     prepare=_prepare_cancellation,
     call=_cancel,
     conclude=_conclude_cancellation,
+    retry=RetryPolicy(attempts=20, longest_pause=60),  # a parcel that nobody wants has to be stopped
 )
