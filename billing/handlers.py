@@ -109,5 +109,6 @@ for _command, _prepare, _call, _conclude, _retry in (
         prepare=_prepare,
         call=_call,
         conclude=_conclude,
+        gateway="payment gateway",
         retry=_retry,
     )

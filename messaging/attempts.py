@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import connections
 
-from eventstore.store import Statement
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope, utc_now
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
@@ -45,17 +44,15 @@ def record(
     delivery: Delivery,
     service: str,
     pause: timedelta | None,
-    also: Statement | None = None,
 ) -> None:
-    """Record a failed attempt and put the next one, after `pause`, in the outbox: one transaction.
+    """Record a failed attempt and put the next one, after `pause`, in the outbox, in the open transaction.
 
-    Without a pause there is no next one. Repeating it for the same attempt changes nothing. `also` is run in the
-    same transaction.
+    Without a pause there is no next one. Repeating it for the same attempt changes nothing.
     """
     database: str = settings.SERVICES[service]
     now = utc_now()
     next_attempt_at = None if pause is None else now + pause
-    with transaction.atomic(using=database), connections[database].cursor() as cursor:
+    with connections[database].cursor() as cursor:
         cursor.execute(
             _RECORD,
             [
@@ -72,22 +69,29 @@ def record(
             ],
         )
         is_first_record = cursor.fetchone() is not None
-        if also is not None:
-            cursor.execute(*also)
-        if is_first_record and next_attempt_at is not None:
-            put_back(
-                delivery,
-                envelope=envelope,
-                service=service,
-                attempt=envelope.attempt + 1,
-                available_at=next_attempt_at,
-            )
+    if is_first_record and next_attempt_at is not None:
+        put_back(
+            delivery,
+            envelope=envelope,
+            service=service,
+            attempt=envelope.attempt + 1,
+            available_at=next_attempt_at,
+        )
 
 
 def put_back(
-    delivery: Delivery, *, envelope: Envelope, service: str, attempt: int, available_at: datetime
+    delivery: Delivery,
+    *,
+    envelope: Envelope,
+    service: str,
+    attempt: int,
+    available_at: datetime,
+    waits_for: str = "",
 ) -> None:
-    """Put the message in the outbox for this service's queue alone, in the open transaction."""
+    """Put the message in the outbox for this service's queue alone, in the open transaction.
+
+    `waits_for` names the gateway whose circuit breaker has to close first.
+    """
     again = OutgoingMessage(
         envelope=envelope.following(attempt=attempt, came_by=(delivery.exchange, delivery.routing_key)),
         body=delivery.payload,
@@ -96,7 +100,7 @@ def put_back(
         routing_key=service,
         available_at=available_at,
     )
-    statements = [insert_statement([again]), wake_relay_statement()]
+    statements = [insert_statement([again], waits_for=waits_for), wake_relay_statement()]
     with connections[settings.SERVICES[service]].cursor() as cursor:
         cursor.execute(
             ";".join(sql for sql, _ in statements), [value for _, values in statements for value in values]

@@ -31,6 +31,8 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     if it must; `action_key` is the key of the action that a compensation undoes, else None. `call(request, key)`
     asks, with no transaction open; it is repeated with the same key until it is known what happened.
     `conclude(message, outcome)` stores and publishes the outcome, and returns the reply, if any.
+
+    `gateway` is what is asked, in words. Handlers of one service that name the same one share its circuit breaker.
     """
 
     service: str
@@ -38,6 +40,7 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[Any, str | None], dict[str, Any]]
     call: Callable[[dict[str, Any], str], Any]
     conclude: Callable[[Any, Any], Event | None]
+    gateway: str
     retry: RetryPolicy | None = None
 
 
@@ -72,6 +75,7 @@ def handles_by_gateway(
     prepare: Callable[[Any, str | None], dict[str, Any]],
     call: Callable[[dict[str, Any], str], Any],
     conclude: Callable[[Any, Any], Event | None],
+    gateway: str,
     retry: RetryPolicy | None = None,
 ) -> None:
     """Declare the three parts of a handler that asks a gateway; see `GatewayHandler`."""
@@ -82,6 +86,7 @@ def handles_by_gateway(
             prepare=prepare,
             call=call,
             conclude=conclude,
+            gateway=gateway,
             retry=retry,
         )
     )

@@ -37,6 +37,7 @@ handles_by_gateway(
     prepare=_prepare_confirmation,
     call=_send,
     conclude=_conclude_confirmation,
+    gateway="mail server",
     retry=PATIENT,
 )
 handles_by_gateway(
@@ -45,5 +46,6 @@ handles_by_gateway(
     prepare=_prepare_cancellation,
     call=_send,
     conclude=_conclude_cancellation,
+    gateway="mail server",
     retry=PATIENT,
 )

@@ -40,7 +40,12 @@ def _conclude_cancellation(command: CancelShipment, outcome: None) -> Event:
 
 
 handles_by_gateway(
-    BookShipment, service="shipping", prepare=_prepare_booking, call=_book, conclude=_conclude_booking
+    BookShipment,
+    service="shipping",
+    prepare=_prepare_booking,
+    call=_book,
+    conclude=_conclude_booking,
+    gateway="carrier",
 )
 handles_by_gateway(
     CancelShipment,
@@ -48,5 +53,6 @@ handles_by_gateway(
     prepare=_prepare_cancellation,
     call=_cancel,
     conclude=_conclude_cancellation,
+    gateway="carrier",
     retry=RetryPolicy(attempts=20, longest_pause=60),  # a parcel that nobody wants has to be stopped
 )
