@@ -16,13 +16,14 @@ from django.db import Error, transaction
 
 from contracts.message import Command, Event, Message
 from eventstore.errors import ConcurrentAppend
-from messaging import attempts, breaker, idempotency, topology
+from messaging import attempts, breaker, idempotency, replays, topology
 from messaging.breaker import Asking, GatewayAway
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.metrics import Outcome
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
@@ -47,15 +48,15 @@ class _CallUnderWay(Exception):
         self.until = until
 
 
-def consume(service: str, delivery: Delivery) -> None:
-    """Handle one delivery in the service's database.
+def consume(service: str, delivery: Delivery) -> Outcome:
+    """Handle one delivery in the service's database, and say what became of it.
 
     On return it is handled, or put back into the outbox for later. Raises `Rejected` where it never can be.
     Waits as long as the service's database is away.
     """
     handlers = handlers_of(service)
     try:
-        envelope, message = open_message(delivery, handled=set(handlers))
+        envelope, message = open_message(delivery, handled=handlers.keys())
     except InvalidMessage as error:
         reject_unreadable(error, delivery=delivery, service=service)
     handler = handlers[envelope.type]
@@ -63,10 +64,9 @@ def consume(service: str, delivery: Delivery) -> None:
     repetitions = 0
     while True:
         try:
-            if delivery.is_redelivered and is_settled(envelope, service=service):
-                return
-            _attempt(handler, message, envelope=envelope, delivery=delivery)
-            return
+            if delivery.was_delivered_before and is_settled(envelope, service=service):
+                return Outcome.PUT_BACK
+            return _attempt(handler, message, envelope=envelope, delivery=delivery)
         except (Error, ConcurrentAppend) as error:
             if isinstance(error, Error) and is_away(error, database=database):
                 wait_until_back(database)
@@ -78,21 +78,20 @@ def consume(service: str, delivery: Delivery) -> None:
             failure: Exception = error
         except LeaseLost as error:
             log.info("%s %s: %s", envelope.type, envelope.message_id, error)
-            return
+            return Outcome.DUPLICATE
         except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
             failure = error
         if settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
-            return
+            return Outcome.PUT_BACK
 
 
 def _attempt(
     handler: Handler | GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
-) -> None:
+) -> Outcome:
     try:
         if isinstance(handler, Handler):
-            _run(handler, message, envelope=envelope)
-        else:
-            _run_by_gateway(handler, message, envelope=envelope)
+            return _run(handler, message, envelope=envelope)
+        return _run_by_gateway(handler, message, envelope=envelope)
     except _CallUnderWay as other:
         database = settings.SERVICES[handler.service]
         with transaction.atomic(using=database):
@@ -103,38 +102,39 @@ def _attempt(
                 attempt=envelope.attempt,
                 available_at=other.until,
             )
+        return Outcome.PUT_BACK
     except GatewayAway as away:
         with transaction.atomic(using=away.asking.database):
             breaker.wait(away.asking, envelope=envelope, delivery=delivery)
+        return Outcome.PUT_BACK
 
 
-def _run(handler: Handler, message: Message, *, envelope: Envelope) -> None:
+def _run(handler: Handler, message: Message, *, envelope: Envelope) -> Outcome:
     key = envelope.idempotency_key
-    action = idempotency.action_key(key)
+    keys = idempotency.keys_of(key)
     with unit_of_work(handler.service, cause=envelope) as work:
+        report_replay(envelope, work=work)
         free = idempotency.claim(
-            [key] if action is None else [action, key],
-            envelope=envelope,
-            consumer=handler.service,
-            database=work.database,
-            now=work.now,
+            keys, envelope=envelope, consumer=handler.service, database=work.database, now=work.now
         )
         if key not in free:
             _answer_again(key, message, work=work)
-            return
+            return Outcome.DUPLICATE
         reply = handler.run(message)
         if reply is not None:
-            _finish(work, reply, [key] if action is None else [action, key])
+            _finish(work, reply, keys)
+    return Outcome.HANDLED
 
 
-def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> None:
+def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> Outcome:
     service = handler.service
     key = envelope.idempotency_key
     action = idempotency.action_key(key)
     with unit_of_work(service, cause=envelope) as work:
         begun = _begin_call(handler, message, envelope=envelope, work=work, action=action)
         if begun is None:
-            return
+            report_replay(envelope, work=work)
+            return Outcome.DUPLICATE
     asking, fence, is_answered = begun.asking, begun.fence, False
     try:
         outcome = handler.call(begun.request, key)
@@ -148,12 +148,20 @@ def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Enve
             reply = handler.conclude(message, outcome)
             if failures or asking.probing_until is not None:
                 breaker.answered(asking, now=work.now)
-            _finish(work, reply, [key] if action is None else [action, key])
+            _finish(work, reply, idempotency.keys_of(key))
+            report_replay(envelope, work=work)
     except (LeaseLost, Error):
         raise
     except Exception as error:
         release = idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
         raise CallFailed(error, asking=asking, release=release, is_answered=is_answered) from error
+    return Outcome.HANDLED
+
+
+def report_replay(envelope: Envelope, *, work: UnitOfWork) -> None:
+    """Where the message is a replayed dead letter, let its letter be closed when this transaction commits."""
+    if replays.is_awaited(envelope):
+        work.outgoing.append(replays.succeeded(envelope, service=work.service, now=work.now))
 
 
 def _begin_call(
@@ -188,6 +196,7 @@ def _begin_call(
             fence = idempotency.take_over(key, lease_until=lease_until, **names)
             return _Begun(held.request or {}, fence, asking)
         if not claim():
+            idempotency.lock(key, **names)  # which says where it is too old
             raise _CallUnderWay(work.now)  # another delivery has begun it between the two looks
     request = handler.prepare(message, action)
     work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
@@ -209,9 +218,9 @@ def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service:
 
 def _answer_again(key: str, message: Message, *, work: UnitOfWork) -> None:
     """Send the reply of a finished command again, under its own message id."""
+    reply = idempotency.lock(key, consumer=work.service, database=work.database).reply
     if not isinstance(message, Command):
         return
-    reply = idempotency.lock(key, consumer=work.service, database=work.database).reply
     if reply is not None and topology.has_subscriber(reply.envelope.type):
         work.outgoing.append(reply)
 

@@ -17,6 +17,10 @@ class InvalidMessage(PermanentError):
     """The message cannot be understood: its type, its headers or its body are not what the contract says."""
 
 
+class Expired(PermanentError):
+    """The message is older than the oldest key that its consumer still has: whether it was handled cannot be told."""
+
+
 class NoUnitOfWork(MessagingError):
     """Something was sent or published outside of a unit of work, where a crash could lose it."""
 

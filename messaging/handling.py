@@ -1,7 +1,7 @@
 """Which function handles which message: the declarations of every service, in one registry."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,12 +14,21 @@ PlainHandler = Callable[[Any], Event | None]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+LockRows = Callable[[Sequence[Any]], None]
+
+
 class Handler(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler that needs its own database only: one transaction."""
+    """A handler that needs its own database only: one transaction.
+
+    With `batch` above 1 it may share that transaction with so many messages. `lock`, given all messages of a batch
+    that name it, locks the rows which they will change, in an order that is the same for every batch.
+    """
 
     service: str
     message_type: type[Message]
     run: PlainHandler
+    batch: int = 1
+    lock: LockRows | None = None
     retry: RetryPolicy | None = None
     """None: the settings' own."""
 
@@ -47,22 +56,40 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
 AnyHandler = Handler | GatewayHandler
 
 _handlers: dict[tuple[str, str], AnyHandler] = {}
+_handlers_of: dict[str, dict[str, AnyHandler]] = {}
 _subscriptions: dict[str, set[str]] = {}
 
 
 def handles(
-    message_type: type[Message], *, retry: RetryPolicy | None = None
+    message_type: type[Message],
+    *,
+    batch: int = 1,
+    lock: LockRows | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Callable[[Decorated], Decorated]:
     """Declare a function as the handler of a message type in the service whose package it is in.
 
     The function runs in a unit of work. It publishes what happened and returns the event that is the reply, or
     None where nobody waits for one. A refusal is such a reply; an exception means: try again later, as `retry`
-    says or else the settings.
+    says or else the settings. `batch` and `lock` are those of `Handler`; raises `TypeError` where they cannot be.
     """
+    if batch < 1:
+        raise TypeError(
+            f"batch is {batch} for {message_type.wire_type}; it must be 1, or more to share a transaction."
+        )
 
     def register(function: Decorated) -> Decorated:
         service = function.__module__.split(".", 1)[0]
-        _register(Handler(service=service, message_type=message_type, run=function, retry=retry))
+        _register(
+            Handler(
+                service=service,
+                message_type=message_type,
+                run=function,
+                batch=batch,
+                lock=lock,
+                retry=retry,
+            )
+        )
         return function
 
     return register
@@ -106,6 +133,7 @@ def _register(handler: AnyHandler) -> None:
             f"{identity[1]} is a command to {handler.message_type.owner()}; {handler.service} cannot handle it."
         )
     _handlers[identity] = handler
+    _handlers_of.setdefault(handler.service, {})[identity[1]] = handler
 
 
 def load_handlers() -> None:
@@ -116,12 +144,12 @@ def load_handlers() -> None:
 
 def handlers_of(service: str) -> dict[str, AnyHandler]:
     """Wire type to handler, for one service."""
-    return {wire_type: handler for (owner, wire_type), handler in _handlers.items() if owner == service}
+    return _handlers_of.get(service, {})
 
 
 def policy_of(service: str, wire_type: str) -> RetryPolicy:
     """How this service repeats such a message: as its handler declares, else as the settings say."""
-    handler = _handlers.get((service, wire_type))
+    handler = handlers_of(service).get(wire_type)
     return (handler.retry if handler else None) or RetryPolicy()
 
 

@@ -14,12 +14,13 @@ from django.db import connections, transaction
 
 from billing.handlers import AuthorizePayment, VoidPayment
 from billing.models import Payment
-from messaging import breaker, handling
+from messaging import breaker
 from messaging.breaker import Asking
 from messaging.consumer import consume
 from messaging.delivery import Delivery
 from messaging.envelope import utc_now
 from messaging.errors import PermanentError, TransientError
+from messaging.handling import handlers_of
 from messaging.models import CircuitBreaker, FailedAttempt, IdempotencyKey, OutboxMessage
 from messaging.settlement import Rejected
 from tests.builders import a_delivery, a_step_key, an_envelope, authorize_payment
@@ -118,9 +119,9 @@ def circuit(monkeypatch: pytest.MonkeyPatch) -> Breaker:
     """Billing's handlers, with a gateway of a name of its own."""
     name = f"gateway {uuid4().hex[:8]}"
     for message_type in (AuthorizePayment, VoidPayment):
-        identity = ("billing", message_type.wire_type)
-        own = msgspec.structs.replace(handling._handlers[identity], gateway=name)
-        monkeypatch.setitem(handling._handlers, identity, own)
+        declared = handlers_of("billing")[message_type.wire_type]
+        own = msgspec.structs.replace(declared, gateway=name)
+        monkeypatch.setitem(handlers_of("billing"), message_type.wire_type, own)
     return Breaker(name)
 
 
@@ -428,13 +429,13 @@ def test_the_pause_between_probes_grows_with_the_time_since_the_opening(
 
 def test_a_probe_that_may_not_be_made_after_all_gives_its_turn_back(open_circuit, gateway, monkeypatch):
     """What is to be asked cannot be put together: that is the message's own failure, before the gateway is asked."""
-    identity = ("billing", AuthorizePayment.wire_type)
 
     def cannot(command: object, action: object) -> None:
         raise ValueError("nothing to ask")
 
-    declared = handling._handlers[identity]
-    monkeypatch.setitem(handling._handlers, identity, msgspec.structs.replace(declared, prepare=cannot))
+    declared = handlers_of("billing")[AuthorizePayment.wire_type]
+    own = msgspec.structs.replace(declared, prepare=cannot)
+    monkeypatch.setitem(handlers_of("billing"), AuthorizePayment.wire_type, own)
     open_circuit.let_probe_time_come()
     authorization = Authorization()
 

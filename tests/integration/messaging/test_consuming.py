@@ -15,7 +15,6 @@ from contracts.orders import ConfirmOrder, OrderConfirmed
 from inventory import handlers, services
 from inventory.models import Reservation, StockItem
 from inventory.services import receive
-from messaging import handling
 from messaging.consumer import consume
 from messaging.delivery import Delivery
 from messaging.errors import PermanentError
@@ -209,7 +208,7 @@ def test_a_handler_s_own_policy_decides_how_often_and_when(sku, bookkeeping, mon
     order_id, declared = uuid4(), handlers_of("inventory")[ReserveStock.wire_type]
     policy = RetryPolicy(attempts=2, first_pause=300, longest_pause=300, permanent=(LookupError,))
     own = msgspec.structs.replace(declared, retry=policy)
-    monkeypatch.setitem(handling._handlers, ("inventory", ReserveStock.wire_type), own)
+    monkeypatch.setitem(handlers_of("inventory"), ReserveStock.wire_type, own)
     errors = [ConnectionError("broken"), ConnectionError("still broken"), LookupError("gone")]
 
     def fail(order_id, lines):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from contracts.billing import AuthorizePayment
-from messaging import handling
+from messaging.handling import handlers_of
 from messaging.policies import RetryPolicy
 from sagas.checkout import CHECKOUT
 from sagas.policy_checks import check_retry_policies, overlong_steps
@@ -18,7 +18,9 @@ def test_the_shop_itself_gives_no_step_up_while_its_command_is_repeated():
 def test_a_step_whose_retries_outlast_its_deadline_is_named(monkeypatch, settings):
     patient = RetryPolicy(attempts=3, first_pause=50, longest_pause=100)
     settings.STEP_DEADLINE = 60
-    monkeypatch.setitem(handling._handlers, *_declared_with(patient))
+    declared = handlers_of("billing")[AuthorizePayment.wire_type]
+    own = msgspec.structs.replace(declared, retry=patient)
+    monkeypatch.setitem(handlers_of("billing"), AuthorizePayment.wire_type, own)
 
     (warning,) = check_retry_policies(None)
 
@@ -32,8 +34,3 @@ def test_from_the_pivot_on_patience_is_right():
     named = {step for _, step, _ in overlong_steps([CHECKOUT], deadline=timedelta(0))}
 
     assert named == {"reserve", "authorize", "ship"}
-
-
-def _declared_with(policy):
-    handler = handling.handlers_of("billing")[AuthorizePayment.wire_type]
-    return ("billing", AuthorizePayment.wire_type), msgspec.structs.replace(handler, retry=policy)
