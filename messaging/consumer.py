@@ -14,12 +14,14 @@ from django.db import Error, transaction
 
 from contracts.message import Command, Event, Message
 from eventstore.errors import ConcurrentAppend
-from messaging import attempts, idempotency, topology
+from messaging import attempts, idempotency, sequence_gate, topology
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.ordering import order_of
+from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
@@ -79,9 +81,12 @@ def _attempt(
 ) -> None:
     try:
         if isinstance(handler, Handler):
-            _run(handler, message, envelope=envelope)
+            if order_of(handler.service, envelope.type) is None:
+                _run(handler, message, envelope=envelope)
+            else:
+                _run_in_order(handler, message, envelope=envelope, delivery=delivery)
         else:
-            _run_by_gateway(handler, message, envelope=envelope)
+            _run_by_gateway(handler, message, envelope=envelope, delivery=delivery)
     except _CallUnderWay as other:
         database = settings.SERVICES[handler.service]
         with transaction.atomic(using=database):
@@ -113,13 +118,42 @@ def _run(handler: Handler, message: Message, *, envelope: Envelope) -> None:
             _finish(work, reply, [key] if action is None else [action, key])
 
 
-def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> None:
+def _run_in_order(handler: Handler, message: Message, *, envelope: Envelope, delivery: Delivery) -> None:
+    """Run the next event of its stream. The stream's position does here what a key does for other messages."""
+    with unit_of_work(handler.service, cause=envelope) as work:
+        if _is_its_turn(envelope, delivery=delivery, work=work):
+            handler.run(message)
+            _move_on(envelope, work=work)
+
+
+def _is_its_turn(envelope: Envelope, *, delivery: Delivery, work: UnitOfWork) -> bool:
+    """Whether the message is to be handled now: in any order, or as the next of its stream."""
+    order = order_of(work.service, envelope.type)
+    if order is None:
+        return True
+    return sequence_gate.enter(order, delivery, envelope=envelope, work=work) is Turn.NEXT
+
+
+def _move_on(envelope: Envelope, *, work: UnitOfWork) -> None:
+    """With the unit of work, move the position of an ordered event's stream over it."""
+    order = order_of(work.service, envelope.type)
+    if order is not None:
+        for statement in sequence_gate.advance_statements(order.place_of(envelope), work=work):
+            work.add_statement(statement)
+
+
+def _run_by_gateway(
+    handler: GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
+) -> None:
     service = handler.service
     key = envelope.idempotency_key
     action = idempotency.action_key(key)
     with unit_of_work(service, cause=envelope) as work:
+        if not _is_its_turn(envelope, delivery=delivery, work=work):
+            return
         begun = _begin_call(handler, message, envelope=envelope, work=work, action=action)
         if begun is None:
+            _move_on(envelope, work=work)
             return
         request, fence = begun
     try:
@@ -129,6 +163,7 @@ def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Enve
                 raise LeaseLost("another delivery has taken this call over and stores its outcome")
             reply = handler.conclude(message, outcome)
             _finish(work, reply, [key] if action is None else [action, key])
+            _move_on(envelope, work=work)
     except (LeaseLost, Error):
         raise
     except Exception as error:

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 import msgspec
 from django.conf import settings
 
+from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Command, Event, Message
+from messaging import ordering
 
 PlainHandler = Callable[[Any], Event | None]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -94,11 +96,32 @@ def load_handlers() -> None:
     """Import every service's declarations; the topology is computed from all of them."""
     for module in settings.HANDLER_MODULES:
         importlib.import_module(module)
+    refuse_unordered_handling()
+
+
+def refuse_unordered_handling() -> None:
+    """Make sure that no declaration handles ordered events otherwise than one by one; raises `TypeError`."""
+    for (service, wire_type), handler in _handlers.items():
+        size = getattr(handler, "batch", None) or 1
+        if size > 1 and ordering.order_of(service, wire_type) is not None:
+            raise TypeError(
+                f"{service} handles {wire_type} in batches of {size} and declares it as ordered: an ordered event is "
+                "handled by itself, in the transaction that moves its stream's position. Leave out one of the two."
+            )
 
 
 def handlers_of(service: str) -> dict[str, AnyHandler]:
-    """Wire type to handler, for one service."""
-    return {wire_type: handler for (owner, wire_type), handler in _handlers.items() if owner == service}
+    """Wire type to handler, for one service. An ordered event that it has no handler for is passed over."""
+    passed_over: dict[str, AnyHandler] = {
+        wire_type: Handler(service=service, message_type=MESSAGE_TYPES[wire_type], run=_pass_over)
+        for wire_type in ordering.ordered_types(service)
+    }
+    own = {wire_type: handler for (owner, wire_type), handler in _handlers.items() if owner == service}
+    return passed_over | own
+
+
+def _pass_over(event: Event) -> None:
+    """Nothing follows from it but its stream's position."""
 
 
 def subscriptions() -> dict[str, set[str]]:
@@ -106,4 +129,6 @@ def subscriptions() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {service: set(types) for service, types in _subscriptions.items()}
     for service, wire_type in _handlers:
         found.setdefault(service, set()).add(wire_type)
+    for service in ordering.ordered_services():
+        found.setdefault(service, set()).update(ordering.ordered_types(service))
     return found
