@@ -1,7 +1,7 @@
 """Beat: names the jobs that are due, and does nothing else.
 
-Celery's own scheduler in memory, so that there is no schedule file to keep or to lose: a job is due by the clock, not by
-when it was last sent, and each is safe to run twice. What differs is how it sends: confirmed by the broker, to the
+Celery's own scheduler in memory, so that there is no schedule file to keep or to lose: a job is due by the clock, not
+by when it was last sent, and each is safe to run twice. What differs is how it sends: confirmed by the broker, to the
 declared queue, in the form that a worker lets in, as everything is sent here.
 """
 
@@ -25,7 +25,7 @@ class ConfirmingScheduler(Scheduler):
     producer = None
 
     def apply_async(self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **_: Any) -> None:
-        """Send the entry's job; raises `SchedulingError` where the broker has not taken it. It is due again by the clock."""
+        """Send the entry's job; raises `SchedulingError` where the broker has not taken it. It will be due again."""
         due = self.reserve(entry) if advance else entry
         try:
             send_job(due.task, broker_url=settings.BROKER_URL)

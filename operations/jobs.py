@@ -32,7 +32,7 @@ def schedule() -> dict[str, dict[str, Any]]:
 
 
 def register(app: Celery) -> None:
-    """Give the operations worker its jobs. A job that fails is acknowledged: its result says so, and it is due again."""
+    """Give the operations worker its jobs. One that fails is acknowledged: its result says so, and it is due again."""
     for job in JOBS:
         app.task(
             _taking_a_payload(job.run),
