@@ -1,7 +1,7 @@
 """Which function handles which message: the declarations of every service, in one registry."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,12 +15,21 @@ PlainHandler = Callable[[Any], Event | None]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+LockRows = Callable[[Sequence[Any]], None]
+
+
 class Handler(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler that needs its own database only: one transaction."""
+    """A handler that needs its own database only: one transaction.
+
+    With `batch` above 1 it may share that transaction with so many messages. `lock`, given all messages of a batch
+    that name it, locks the rows which they will change, in an order that is the same for every batch.
+    """
 
     service: str
     message_type: type[Message]
     run: PlainHandler
+    batch: int = 1
+    lock: LockRows | None = None
 
 
 class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,19 +51,27 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
 AnyHandler = Handler | GatewayHandler
 
 _handlers: dict[tuple[str, str], AnyHandler] = {}
+_handlers_of: dict[str, dict[str, AnyHandler]] = {}
 _subscriptions: dict[str, set[str]] = {}
 
 
-def handles(message_type: type[Message]) -> Callable[[Decorated], Decorated]:
+def handles(
+    message_type: type[Message], *, batch: int = 1, lock: LockRows | None = None
+) -> Callable[[Decorated], Decorated]:
     """Declare a function as the handler of a message type in the service whose package it is in.
 
     The function runs in a unit of work. It publishes what happened and returns the event that is the reply, or
-    None where nobody waits for one. A refusal is such a reply; an exception means: try again later.
+    None where nobody waits for one. A refusal is such a reply; an exception means: try again later. `batch` and
+    `lock` are those of `Handler`; raises `TypeError` where they cannot be.
     """
+    if batch < 1:
+        raise TypeError(
+            f"batch is {batch} for {message_type.wire_type}; it must be 1, or more to share a transaction."
+        )
 
     def register(function: Decorated) -> Decorated:
         service = function.__module__.split(".", 1)[0]
-        _register(Handler(service=service, message_type=message_type, run=function))
+        _register(Handler(service=service, message_type=message_type, run=function, batch=batch, lock=lock))
         return function
 
     return register
@@ -90,38 +107,41 @@ def _register(handler: AnyHandler) -> None:
             f"{identity[1]} is a command to {handler.message_type.owner()}; {handler.service} cannot handle it."
         )
     _handlers[identity] = handler
+    _handlers_of.setdefault(handler.service, {})[identity[1]] = handler
 
 
 def load_handlers() -> None:
     """Import every service's declarations; the topology is computed from all of them."""
     for module in settings.HANDLER_MODULES:
         importlib.import_module(module)
-    refuse_unordered_handling()
+    complete_ordered_consumers()
 
 
-def refuse_unordered_handling() -> None:
-    """Make sure that no declaration handles ordered events otherwise than one by one; raises `TypeError`."""
-    for (service, wire_type), handler in _handlers.items():
-        size = getattr(handler, "batch", None) or 1
-        if size > 1 and ordering.order_of(service, wire_type) is not None:
+def complete_ordered_consumers() -> None:
+    """Make sure that every event which a service consumes in order is handled, if only by passing over it.
+
+    Raises `TypeError` for one that is handled in batches.
+    """
+    for service, wire_type in ordering.ordered_types():
+        handler = _handlers.get((service, wire_type))
+        if handler is None:
+            message_type = MESSAGE_TYPES[wire_type]
+            _register(Handler(service=service, message_type=message_type, run=_pass_over))
+        elif isinstance(handler, Handler) and handler.batch > 1:
             raise TypeError(
-                f"{service} handles {wire_type} in batches of {size} and declares it as ordered: an ordered event is "
-                "handled by itself, in the transaction that moves its stream's position. Leave out one of the two."
+                f"{service} handles {wire_type} in batches of {handler.batch} and declares it as ordered: an ordered "
+                "event is handled by itself, in the transaction that moves its stream's position. Leave out one of "
+                "the two."
             )
-
-
-def handlers_of(service: str) -> dict[str, AnyHandler]:
-    """Wire type to handler, for one service. An ordered event that it has no handler for is passed over."""
-    passed_over: dict[str, AnyHandler] = {
-        wire_type: Handler(service=service, message_type=MESSAGE_TYPES[wire_type], run=_pass_over)
-        for wire_type in ordering.ordered_types(service)
-    }
-    own = {wire_type: handler for (owner, wire_type), handler in _handlers.items() if owner == service}
-    return passed_over | own
 
 
 def _pass_over(event: Event) -> None:
     """Nothing follows from it but its stream's position."""
+
+
+def handlers_of(service: str) -> dict[str, AnyHandler]:
+    """Wire type to handler, for one service."""
+    return _handlers_of.get(service, {})
 
 
 def subscriptions() -> dict[str, set[str]]:
@@ -129,6 +149,4 @@ def subscriptions() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {service: set(types) for service, types in _subscriptions.items()}
     for service, wire_type in _handlers:
         found.setdefault(service, set()).add(wire_type)
-    for service in ordering.ordered_services():
-        found.setdefault(service, set()).update(ordering.ordered_types(service))
     return found

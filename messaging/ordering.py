@@ -73,10 +73,6 @@ def order_of(service: str, wire_type: str) -> Ordered | None:
     return _declared.get((service, wire_type))
 
 
-def ordered_types(service: str) -> set[str]:
-    """The wire types that the service consumes in order."""
-    return {wire_type for owner, wire_type in _declared if owner == service}
-
-
-def ordered_services() -> set[str]:
-    return {service for service, _ in _declared}
+def ordered_types() -> set[tuple[str, str]]:
+    """Each service with each wire type that it consumes in order."""
+    return set(_declared)

@@ -15,6 +15,9 @@ from messaging.handling import handles
 from orders import services
 from orders.models import OrderStep
 
+BATCH = 50
+"""So many messages may share a transaction: each changes rows of its own order only."""
+
 _Name, _State = OrderStep.Name, OrderStep.State
 
 PROGRESS = {
@@ -33,12 +36,12 @@ PROGRESS = {
 """What each event of another service means for the order's progress."""
 
 
-@handles(ConfirmOrder)
+@handles(ConfirmOrder, batch=BATCH)
 def confirm_order(command: ConfirmOrder) -> Event:
     return services.confirm(command.order_id)
 
 
-@handles(CancelOrder)
+@handles(CancelOrder, batch=BATCH)
 def cancel_order(command: CancelOrder) -> Event:
     return services.cancel(command.order_id, reason=command.reason)
 
@@ -49,4 +52,4 @@ def _record_progress(event: Event) -> None:
 
 
 for _event_type in PROGRESS:
-    handles(_event_type)(_record_progress)
+    handles(_event_type, batch=BATCH)(_record_progress)

@@ -3,7 +3,6 @@
 Its handler writes down what it is given, in the transaction that it runs in.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,17 +29,25 @@ WITHOUT_HANDLER = PaymentVoided
 _HANDLED = "CREATE TABLE IF NOT EXISTS handled_in_order (id bigserial, stream text, sequence int)"
 
 
+def own_registry(monkeypatch: Any) -> None:
+    """Until the test ends, what it declares is declared beside the shop's own handlers."""
+    monkeypatch.setattr(handling, "_handlers", dict(handling._handlers))
+    by_service = {service: dict(handlers) for service, handlers in handling._handlers_of.items()}
+    monkeypatch.setattr(handling, "_handlers_of", by_service)
+    monkeypatch.setattr(ordering, "_declared", {})
+
+
 class OrderedConsumer:
     """Declared in a registry that is the test's own; `before` is called with the envelope ahead of each event."""
 
     def __init__(self, monkeypatch: Any, *, starts_after: int = 0) -> None:
-        monkeypatch.setattr(handling, "_handlers", dict(handling._handlers))
-        monkeypatch.setattr(ordering, "_declared", {})
+        own_registry(monkeypatch)
         self.before: Callable[[Envelope], None] = lambda envelope: None
         ordering.ordered(SERVICE, kind="payment", types=STREAM_TYPES, starts_after=starts_after)
         for event_type in STREAM_TYPES:
             if event_type is not WITHOUT_HANDLER:
                 handling._register(Handler(service=SERVICE, message_type=event_type, run=self._handle))
+        handling.complete_ordered_consumers()
         with connections[DATABASE].cursor() as cursor:
             cursor.execute(_HANDLED)
 
@@ -105,10 +112,3 @@ def held_back(stream: str) -> list[int]:
 def position(stream: str) -> int | None:
     rows = StreamPosition.objects.using(DATABASE).filter(consumer=SERVICE, stream=stream)
     return rows.values_list("last_sequence", flat=True).first()
-
-
-def by_stream(deliveries: list[Delivery]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = defaultdict(list)
-    for delivery in deliveries:
-        found[delivery.headers["stream"]].append(delivery.headers["sequence"])
-    return found

@@ -25,6 +25,7 @@ from tests.integration.messaging.ordered_consumer import (
     an_event,
     deliver,
     held_back,
+    own_registry,
     position,
     replay_of,
     take_outgoing,
@@ -207,19 +208,15 @@ def test_a_declaration_that_cannot_be_kept_is_refused(consumer):
         ordering.ordered(SERVICE, kind="refund", types=[PaymentAuthorized])
 
 
-class InBatches(Handler, frozen=True, kw_only=True):
-    batch: int = 50
-
-
 def test_an_ordered_event_is_never_handled_in_batches(consumer):
-    handling._handlers[SERVICE, PaymentAuthorized.wire_type] = InBatches(
-        service=SERVICE, message_type=PaymentAuthorized, run=lambda event: None
+    handling._handlers[SERVICE, PaymentAuthorized.wire_type] = Handler(
+        service=SERVICE, message_type=PaymentAuthorized, run=lambda event: None, batch=50
     )
 
     with pytest.raises(
         TypeError, match=r"notifications handles billing\.payment_authorized\.v1 in batches of 50"
     ):
-        handling.refuse_unordered_handling()
+        handling.complete_ordered_consumers()
 
 
 def test_two_workers_on_one_stream_take_turns_and_other_streams_do_not_wait(consumer):
@@ -298,18 +295,19 @@ class AskingConsumer:
     """An ordered handler that asks a gateway; `asked` are the numbers it has asked for."""
 
     def __init__(self, monkeypatch) -> None:
-        monkeypatch.setattr(handling, "_handlers", dict(handling._handlers))
-        monkeypatch.setattr(ordering, "_declared", {})
+        own_registry(monkeypatch)
         self.asked: list[str] = []
         self.concluded: list[str] = []
         self.problem: Exception | None = None
         ordering.ordered(SERVICE, kind="order", types=[OrderConfirmed, PaymentAuthorized])
-        handling._handlers[SERVICE, PaymentAuthorized.wire_type] = GatewayHandler(
-            service=SERVICE,
-            message_type=PaymentAuthorized,
-            prepare=lambda event, action: {"authorization": event.authorization},
-            call=self._call,
-            conclude=self._conclude,
+        handling._register(
+            GatewayHandler(
+                service=SERVICE,
+                message_type=PaymentAuthorized,
+                prepare=lambda event, action: {"authorization": event.authorization},
+                call=self._call,
+                conclude=self._conclude,
+            )
         )
 
     def _call(self, request, key) -> str:
