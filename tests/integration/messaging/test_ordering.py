@@ -304,6 +304,7 @@ class AskingConsumer:
             GatewayHandler(
                 service=SERVICE,
                 message_type=PaymentAuthorized,
+                gateway="payment gateway",
                 prepare=lambda event, action: {"authorization": event.authorization},
                 call=self._call,
                 conclude=self._conclude,
