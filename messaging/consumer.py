@@ -16,7 +16,7 @@ from django.db import Error, transaction
 
 from contracts.message import Command, Event, Message
 from eventstore.errors import ConcurrentAppend
-from messaging import attempts, breaker, idempotency, replays, topology
+from messaging import attempts, breaker, idempotency, replays, sequence_gate, topology
 from messaging.breaker import Asking, GatewayAway
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
@@ -24,6 +24,8 @@ from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.metrics import Outcome
+from messaging.ordering import order_of
+from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
@@ -90,8 +92,10 @@ def _attempt(
 ) -> Outcome:
     try:
         if isinstance(handler, Handler):
-            return _run(handler, message, envelope=envelope)
-        return _run_by_gateway(handler, message, envelope=envelope)
+            if order_of(handler.service, envelope.type) is None:
+                return _run(handler, message, envelope=envelope)
+            return _run_in_order(handler, message, envelope=envelope, delivery=delivery)
+        return _run_by_gateway(handler, message, envelope=envelope, delivery=delivery)
     except _CallUnderWay as other:
         database = settings.SERVICES[handler.service]
         with transaction.atomic(using=database):
@@ -126,13 +130,53 @@ def _run(handler: Handler, message: Message, *, envelope: Envelope) -> Outcome:
     return Outcome.HANDLED
 
 
-def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> Outcome:
+def _run_in_order(handler: Handler, message: Message, *, envelope: Envelope, delivery: Delivery) -> Outcome:
+    """Run the next event of its stream. The stream's position does here what a key does for other messages."""
+    with unit_of_work(handler.service, cause=envelope) as work:
+        passed = _pass_the_gate(envelope, delivery=delivery, work=work)
+        if passed is not None:
+            return passed
+        handler.run(message)
+        _move_on(envelope, work=work)
+        report_replay(envelope, work=work)
+    return Outcome.HANDLED
+
+
+def _pass_the_gate(envelope: Envelope, *, delivery: Delivery, work: UnitOfWork) -> Outcome | None:
+    """None where the message is to be handled now, in any order or as the next of its stream; else what it became."""
+    order = order_of(work.service, envelope.type)
+    if order is None:
+        return None
+    turn = sequence_gate.enter(order, delivery, envelope=envelope, work=work)
+    if turn is Turn.NEXT:
+        return None
+    if turn is Turn.EARLY:
+        return Outcome.HELD_BACK
+    report_replay(envelope, work=work)
+    return Outcome.DUPLICATE
+
+
+def _move_on(envelope: Envelope, *, work: UnitOfWork) -> None:
+    """With the unit of work, move the position of an ordered event's stream over it."""
+    order = order_of(work.service, envelope.type)
+    if order is not None:
+        for statement in sequence_gate.advance_statements(order.place_of(envelope), work=work):
+            work.add_statement(statement)
+
+
+def _run_by_gateway(
+    handler: GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
+) -> Outcome:
     service = handler.service
     key = envelope.idempotency_key
     action = idempotency.action_key(key)
     with unit_of_work(service, cause=envelope) as work:
+        passed = _pass_the_gate(envelope, delivery=delivery, work=work)
+        if passed is not None:
+            return passed
         begun = _begin_call(handler, message, envelope=envelope, work=work, action=action)
         if begun is None:
+            _move_on(envelope, work=work)
             report_replay(envelope, work=work)
             return Outcome.DUPLICATE
     asking, fence, is_answered = begun.asking, begun.fence, False
@@ -149,6 +193,7 @@ def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Enve
             if failures or asking.probing_until is not None:
                 breaker.answered(asking, now=work.now)
             _finish(work, reply, idempotency.keys_of(key))
+            _move_on(envelope, work=work)
             report_replay(envelope, work=work)
     except (LeaseLost, Error):
         raise

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 import msgspec
 from django.conf import settings
 
+from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Command, Event, Message
+from messaging import ordering
 from messaging.policies import RetryPolicy
 
 PlainHandler = Callable[[Any], Event | None]
@@ -140,6 +142,29 @@ def load_handlers() -> None:
     """Import every service's declarations; the topology is computed from all of them."""
     for module in settings.HANDLER_MODULES:
         importlib.import_module(module)
+    complete_ordered_consumers()
+
+
+def complete_ordered_consumers() -> None:
+    """Make sure that every event which a service consumes in order is handled, if only by passing over it.
+
+    Raises `TypeError` for one that is handled in batches.
+    """
+    for service, wire_type in ordering.ordered_types():
+        handler = _handlers.get((service, wire_type))
+        if handler is None:
+            message_type = MESSAGE_TYPES[wire_type]
+            _register(Handler(service=service, message_type=message_type, run=_pass_over))
+        elif isinstance(handler, Handler) and handler.batch > 1:
+            raise TypeError(
+                f"{service} handles {wire_type} in batches of {handler.batch} and declares it as ordered: an ordered "
+                "event is handled by itself, in the transaction that moves its stream's position. Leave out one of "
+                "the two."
+            )
+
+
+def _pass_over(event: Event) -> None:
+    """Nothing follows from it but its stream's position."""
 
 
 def handlers_of(service: str) -> dict[str, AnyHandler]:
