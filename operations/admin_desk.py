@@ -1,13 +1,32 @@
 """What the admin's first page says at a glance."""
 
+from datetime import datetime
+
 import msgspec
 from amqp.exceptions import AMQPError
 from django.conf import settings
+from django.db import Error
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from messaging import topology
+from messaging.models import CircuitBreaker
 from orders.models import Order
+
+
+class OpenBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway that a service leaves alone; its messages wait."""
+
+    service: str
+    gateway: str
+    since: datetime | None
+
+
+class Gateways(msgspec.Struct, frozen=True, kw_only=True):
+    """The open breakers, and the databases that do not say whether they hold one."""
+
+    left_alone: list[OpenBreaker]
+    unknown: list[str]
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,3 +55,18 @@ def waiting() -> Waiting:
         if name.endswith(".dead") and messages
     }
     return Waiting(pending=pending, dead_letters=dead)
+
+
+def gateways() -> Gateways:
+    """Which gateways are left alone at the moment, in every service: one statement for each database."""
+    left_alone, unknown = [], []
+    for database in sorted(set(settings.SERVICES.values())):
+        try:
+            rows = CircuitBreaker.objects.using(database).filter(state=CircuitBreaker.State.OPEN)
+            left_alone += [
+                OpenBreaker(service=row.service, gateway=row.gateway, since=row.opened_at)
+                for row in rows.order_by("service", "gateway")
+            ]
+        except Error:
+            unknown.append(database)
+    return Gateways(left_alone=left_alone, unknown=unknown)

@@ -14,6 +14,11 @@ def waiting() -> admin_desk.Waiting:
 
 
 @register.simple_tag
+def gateways() -> admin_desk.Gateways:
+    return admin_desk.gateways()
+
+
+@register.simple_tag
 def flower_url() -> str:
     """Where Flower is; empty where there is none."""
     return str(settings.FLOWER_URL)

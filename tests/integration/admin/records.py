@@ -11,7 +11,7 @@ from contracts.orders import OrderPlaced
 from contracts.values import Address, Money, PricedLine
 from eventstore.store import append
 from inventory.models import Reservation
-from messaging.models import FailedAttempt, IdempotencyKey, OutboxMessage
+from messaging.models import CircuitBreaker, FailedAttempt, IdempotencyKey, OutboxMessage
 from notifications.models import Notification
 from orders.models import Order, OrderLine, OrderStep
 from sagas.models import MessageRecord, SagaRecord, StepRecord
@@ -32,6 +32,7 @@ RECORDS = (
     "messaging.outboxmessage",
     "messaging.idempotencykey",
     "messaging.failedattempt",
+    "messaging.circuitbreaker",
     "eventstore.storedevent",
 )
 """Every table that the admin shows and nobody may write there."""
@@ -164,6 +165,7 @@ def _record_messages(order_id: UUID, at: datetime) -> None:
             traceback="Traceback (most recent call last): ...",
             failed_at=at,
         )
+        CircuitBreaker.objects.using(database).create(service=service, gateway=f"gateway of {order_id}")
     append(
         stream=f"order-{order_id}",
         events=[message],
