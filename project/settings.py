@@ -36,7 +36,7 @@ SERVICE = env.text("SERVICE", "")
 # --- messages --------------------------------------------------------------------------------------------
 
 BROKER_URL = env.broker_url()
-HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES if name != "operations")
+HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES)
 RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
 """After so many failed attempts a message becomes a dead letter."""
 RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
@@ -80,6 +80,7 @@ INSTALLED_APPS = [
     "shipping",
     "sagas",
     "notifications",
+    "deadletters",
     "messaging",
     "eventstore",
     "pgtrigger",
