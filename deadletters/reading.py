@@ -89,7 +89,7 @@ def read(received: Received, *, letter_id: UUID, now: datetime) -> Letter:
         correlation_id=column(headers.get("correlation_id")) or column(properties.get("correlation_id")),
         saga_id=_first_uuid(headers.get("saga_id")),
         step=column(headers.get("step")),
-        attempt=_number(headers.get("attempt")),
+        attempt=_number(envelope.attempt if envelope is not None else headers.get("attempt")),
         replay_id=_first_uuid(headers.get("replay_id")),
         died_at=_time(last.get("time")) or now,
         envelope=envelope,

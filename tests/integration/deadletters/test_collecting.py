@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from uuid import uuid4
 
+import amqp
 import psycopg2
 import pytest
 from django.conf import settings
@@ -97,35 +98,23 @@ def test_headers_of_every_kind_are_kept_and_what_no_column_takes_costs_no_neighb
 
 
 def test_a_letter_whose_headers_cannot_be_read_is_kept_and_the_collector_goes_on(
-    dying, start_collector, letter_of, eventually, monkeypatch
+    dying, start_collector, letter_of, eventually
 ):
-    """The broker takes a table value of a type that the client library does not know."""
-    before = DeadLetter.objects.filter(properties__has_key="undecodable").count()
-    message = amqp_message_with_short()
+    """A time in milliseconds, as many a Java client writes it, lies beyond what Python's times can hold."""
+    unreadable = DeadLetter.objects.filter(properties__has_key="undecodable")
+    before = unreadable.count()
+    milliseconds = (1_795_435_200_000_000).to_bytes(8, "big")
+    table = b"\x02atT" + milliseconds
+    message = amqp.Message(b"from Java")
+    message._serialize_properties = lambda: b"\x20\x00" + len(table).to_bytes(4, "big") + table
     dying.channel.basic_publish(message, exchange="dead-letters", routing_key="inventory")
 
     start_collector()
 
-    eventually(
-        lambda: DeadLetter.objects.filter(properties__has_key="undecodable").count() == before + 1, timeout=60
-    )
+    eventually(lambda: unreadable.count() == before + 1, timeout=60)
+    assert bytes(unreadable.latest("collected_at").body) == b"from Java"
     envelope = dying.of_message("inventory", reserve_stock(uuid4()))
     assert letter_of(envelope.message_id)
-
-
-def amqp_message_with_short():
-    import amqp
-
-    message = amqp.Message(b"short", application_headers={"n": 7})
-    serialize = message._serialize_properties
-    # A table's `s` is a 16-bit number to the broker and to Java; py-amqp writes 7 as `I` and four bytes.
-    message._serialize_properties = lambda: _resized(serialize())
-    return message
-
-
-def _resized(properties: bytes) -> bytes:
-    # flags, length of the table, length of the name, n, kind, value
-    return properties[:2] + (5).to_bytes(4, "big") + b"\x01ns" + (7).to_bytes(2, "big")
 
 
 def test_the_recorded_failure_comes_with_the_letter_and_makes_its_fingerprint(
@@ -239,7 +228,7 @@ def test_a_letter_that_the_database_refuses_is_kept_as_bytes_and_its_neighbours_
     start_collector()
 
     assert letter_of(good.message_id).headers["task"] == "inventory.reserve_stock.v1"
-    bare = DeadLetter.objects.filter(**{"headers__$repr__contains": str(bad.message_id)})
+    bare = DeadLetter.objects.filter(**{"headers__$repr__icontains": str(bad.message_id)})
     letter = eventually(bare.first, timeout=60)
     assert letter.headers["$unstorable"] == "refused"
     assert json.loads(bytes(letter.body))[1:] == [{}, {}]
