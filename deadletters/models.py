@@ -50,6 +50,7 @@ class DeadLetter(models.Model):
     message_id = models.UUIDField(null=True)
     type = models.TextField(blank=True)
     correlation_id = models.TextField(blank=True)
+    idempotency_key = models.TextField(blank=True)
     saga_id = models.UUIDField(null=True)
     step = models.TextField(blank=True)
     attempt = models.PositiveIntegerField(null=True)
@@ -111,6 +112,12 @@ class DeadLetter(models.Model):
             models.Index(fields=["message_id"], name="letter_by_message"),
             # An order's letters: WHERE correlation_id = ...
             models.Index(fields=["correlation_id"], name="letter_by_correlation"),
+            # Keys that must be kept: WHERE idempotency_key = ANY(...) AND state IN ('open', 'replaying', 'discarded')
+            models.Index(
+                fields=["idempotency_key"],
+                condition=Q(state__in=["open", "replaying", "discarded"]),
+                name="letter_by_key_if_restorable",
+            ),
             # A saga's letters: WHERE saga_id = ...
             models.Index(fields=["saga_id"], condition=Q(saga_id__isnull=False), name="letter_by_saga"),
             # What came back from a replay: WHERE replay_id = ...
@@ -119,7 +126,7 @@ class DeadLetter(models.Model):
             models.Index(
                 fields=["service", "id"], condition=Q(is_failure_known=False), name="letter_failure_unknown"
             ),
-            # Pruning: WHERE closed_at < ...
+            # Pruning: WHERE closed_at < ... ORDER BY closed_at
             models.Index(
                 fields=["closed_at"], condition=Q(closed_at__isnull=False), name="letter_closed_first"
             ),

@@ -54,6 +54,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     message_id: UUID | None
     type: str
     correlation_id: str
+    idempotency_key: str
     saga_id: UUID | None
     step: str
     attempt: int | None
@@ -87,6 +88,7 @@ def read(received: Received, *, letter_id: UUID, now: datetime) -> Letter:
         message_id=_first_uuid(headers.get("message_id"), headers.get("id"), properties.get("message_id")),
         type=column(headers.get("type")) or column(headers.get("task")),
         correlation_id=column(headers.get("correlation_id")) or column(properties.get("correlation_id")),
+        idempotency_key=column(headers.get("idempotency_key")),
         saga_id=_first_uuid(headers.get("saga_id")),
         step=column(headers.get("step")),
         attempt=_number(envelope.attempt if envelope is not None else headers.get("attempt")),
@@ -111,6 +113,7 @@ def bare(received: Received, *, letter_id: UUID, now: datetime, why: str) -> Let
         message_id=None,
         type="",
         correlation_id="",
+        idempotency_key="",
         saga_id=None,
         step="",
         attempt=None,

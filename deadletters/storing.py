@@ -243,6 +243,7 @@ def _reread(row: tuple[Any, ...]) -> tuple[Letter, str]:
         message_id=message_id,
         type=wire_type,
         correlation_id=envelope.correlation_id if envelope else "",
+        idempotency_key=envelope.idempotency_key if envelope else "",
         saga_id=command.saga_id if command else None,
         step=command.step if command else "",
         attempt=attempt,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launcher.environment import WORKERS
 
-WEB, GATEWAY, FLOWER = "web", "gateway", "flower"
+WEB, GATEWAY, FLOWER, BEAT = "web", "gateway", "flower", "beat"
 RELAY, ORCHESTRATOR, COLLECTOR = "relay", "orchestrator", "collector"
 
 
@@ -70,6 +70,8 @@ def process_table(
         process(ORCHESTRATOR, "manage.py", "orchestrator", stage=2),
         process(COLLECTOR, "manage.py", "collect_dead_letters", stage=2),
         *workers,
+        # It keeps its schedule in memory and needs no file of its own.
+        process(BEAT, *("-m", "celery", "-A", "project", "beat", "--pidfile="), stage=0),
         process(
             WEB,
             "-m",

@@ -53,12 +53,16 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
 def _claimed(batch: Sequence[Incoming], work: UnitOfWork) -> list[Incoming]:
     """The messages not seen before, each once, in arrival order."""
     by_key = {incoming.envelope.idempotency_key: incoming for incoming in reversed(batch)}
-    free = idempotency.claim_messages(
-        [incoming.envelope for incoming in by_key.values()],
+    free = idempotency.claim_batch(
+        [(incoming.envelope, [key]) for key, incoming in by_key.items()],
         consumer=SERVICE,
         database=work.database,
         now=work.now,
     )
+    if len(free) < len(by_key):
+        idempotency.make_sure_claimed(
+            [key for key in by_key if key not in free], consumer=SERVICE, database=work.database
+        )
     return [
         incoming
         for incoming in batch

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from amqp.exceptions import AMQPError
-from django.conf import settings
 from django.db import Error
 from kombu import Connection
 from kombu import Consumer as KombuConsumer
@@ -21,6 +20,7 @@ from messaging import topology
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.errors import InvalidMessage
+from messaging.policies import RetryPolicy
 from messaging.settlement import Rejected, is_settled, reject_unreadable, settle_failure
 from sagas.batch import Incoming, handle_batch
 from sagas.handlers import MESSAGE_TYPES, SERVICE
@@ -180,7 +180,7 @@ def _until_answered(batch: list[Incoming]) -> None:
         except Error as error:
             if is_away(error, database=DATABASE):
                 wait_until_back(DATABASE)
-            elif not is_repeatable(error) or repetitions >= settings.RETRY_ATTEMPTS:
+            elif not is_repeatable(error) or repetitions >= RetryPolicy().attempts:
                 raise
             else:
                 repetitions += 1
