@@ -1,4 +1,4 @@
-"""What may be forgotten: letters that have been closed for long. And what may not: the keys of those that may return."""
+"""What may be forgotten: letters closed for long. And what may not: the keys of those that may be replayed."""
 
 from collections.abc import Iterator, Sequence
 

@@ -23,12 +23,15 @@ ON CONFLICT (fingerprint) DO UPDATE SET
 _LETTERS = """
 INSERT INTO deadletters_deadletter (
     id, death, service, state, body, headers, properties, reason, deaths, message_id, type, correlation_id,
-    idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known, group_id, died_at, collected_at)
+    idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known, group_id,
+    died_at, collected_at)
 SELECT id, death, service, 'open', decode(body, 'base64'), headers, properties, reason, deaths, message_id, type,
-       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known, group_id, died_at, %s
+       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known,
+       group_id, died_at, %s
 FROM json_to_recordset(%s::json)
      AS given (id uuid, death text, service text, body text, headers jsonb, properties jsonb, reason text,
-               deaths jsonb, message_id uuid, type text, correlation_id text, idempotency_key text, saga_id uuid, step text, attempt int,
+               deaths jsonb, message_id uuid, type text, correlation_id text, idempotency_key text, saga_id uuid,
+               step text, attempt int,
                replay_id uuid, exception text, traceback text, is_failure_known boolean, group_id text,
                died_at timestamptz)
 ORDER BY death
