@@ -7,7 +7,14 @@ from django.utils.text import Truncator
 from eventstore.admin_by_service import ByServiceAdmin, ServiceChooser
 from eventstore.admin_columns import Tone, badge, json_column, page_of, state_column, time_column
 from eventstore.admin_history import null_filter
-from messaging.models import FailedAttempt, IdempotencyKey, OutboxMessage
+from messaging.models import (
+    FailedAttempt,
+    HeldBackMessage,
+    IdempotencyKey,
+    OutboxMessage,
+    SkippedEvents,
+    StreamPosition,
+)
 
 
 @admin.register(OutboxMessage)
@@ -148,3 +155,79 @@ class FailedAttemptAdmin(ByServiceAdmin):
     @admin.display(description="traceback")
     def shown_traceback(self, failed: FailedAttempt) -> str:
         return format_html('<pre class="json">{}</pre>', failed.traceback)
+
+
+@admin.register(StreamPosition)
+class StreamPositionAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    empty_sentence = "This service consumes no such stream in order."
+
+    list_display = ("stream", "last_sequence", "held_back")
+    list_filter = (ServiceChooser,)
+    search_fields = ("stream",)
+    search_help_text = "A stream, such as payment-<order's id>, or part of it"
+    ordering = ("-id",)
+    fields = ("consumer", "stream", "last_sequence", "held_back")
+
+    @admin.display(description="held back behind it")
+    def held_back(self, position: StreamPosition) -> str:
+        return page_of(
+            "messaging_heldbackmessage",
+            "of this stream",
+            service=position.consumer,
+            stream=position.stream,
+        )
+
+
+@admin.register(HeldBackMessage)
+class HeldBackMessageAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    identifiers = ("message_id", "stream")
+    private_fields = ("body",)
+    empty_sentence = "Nothing is held back: every event of these streams has been handled in its turn."
+
+    list_display = ("stream", "sequence", "type", time_column("held_at"), "position")
+    list_filter = (ServiceChooser, "held_at")
+    search_fields = ("stream", "type")
+    search_help_text = "A message id, or part of a stream or type"
+    ordering = ("held_at", "sequence")
+    fields = (
+        "consumer",
+        "stream",
+        "sequence",
+        "position",
+        "type",
+        "message_id",
+        time_column("held_at"),
+        json_column("body"),
+        json_column("headers"),
+    )
+
+    @admin.display(description="handled so far")
+    def position(self, held: HeldBackMessage) -> str:
+        return page_of(
+            "messaging_streamposition",
+            "position of the stream",
+            service=held.consumer,
+            q=held.stream,
+        )
+
+
+@admin.register(SkippedEvents)
+class SkippedEventsAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    empty_sentence = "No event was given up here."
+
+    list_display = (
+        "stream",
+        "first_sequence",
+        "last_sequence",
+        "reason",
+        "skipped_by",
+        time_column("skipped_at"),
+    )
+    list_filter = (ServiceChooser, "skipped_at")
+    search_fields = ("stream", "reason", "skipped_by")
+    search_help_text = "Part of a stream, a reason or a name"
+    ordering = ("-skipped_at",)
+    fields = ("consumer", *list_display)

@@ -1,5 +1,7 @@
 """What the admin's first page says at a glance."""
 
+from datetime import timedelta
+
 import msgspec
 from amqp.exceptions import AMQPError
 from django.conf import settings
@@ -7,7 +9,14 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from messaging import topology
+from messaging.envelope import utc_now
+from messaging.gaps import Gap, gaps
 from orders.models import Order
+
+PATIENCE = timedelta(seconds=10)
+"""A gap closes by itself in less; one that is older is worth an operator's look."""
+MOST_GAPS = 20
+"""As many are listed; `manage.py streams gaps` lists all."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,3 +45,10 @@ def waiting() -> Waiting:
         if name.endswith(".dead") and messages
     }
     return Waiting(pending=pending, dead_letters=dead)
+
+
+def old_gaps() -> list[Gap]:
+    """Events that ordered consumers have been waiting for, the oldest first: one statement for each service."""
+    before = utc_now() - PATIENCE
+    found = [gap for service in settings.SERVICES for gap in gaps(service, before=before, limit=MOST_GAPS)]
+    return sorted(found, key=lambda gap: gap.since)[:MOST_GAPS]
