@@ -10,6 +10,7 @@ from django.conf import settings
 from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Command, Event, Message
 from messaging import ordering
+from messaging.policies import RetryPolicy
 
 PlainHandler = Callable[[Any], Event | None]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -30,6 +31,8 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     run: PlainHandler
     batch: int = 1
     lock: LockRows | None = None
+    retry: RetryPolicy | None = None
+    """None: the settings' own."""
 
 
 class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,8 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     if it must; `action_key` is the key of the action that a compensation undoes, else None. `call(request, key)`
     asks, with no transaction open; it is repeated with the same key until it is known what happened.
     `conclude(message, outcome)` stores and publishes the outcome, and returns the reply, if any.
+
+    `gateway` is what is asked, in words. Handlers of one service that name the same one share its circuit breaker.
     """
 
     service: str
@@ -46,6 +51,8 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[Any, str | None], dict[str, Any]]
     call: Callable[[dict[str, Any], str], Any]
     conclude: Callable[[Any, Any], Event | None]
+    gateway: str
+    retry: RetryPolicy | None = None
 
 
 AnyHandler = Handler | GatewayHandler
@@ -56,13 +63,17 @@ _subscriptions: dict[str, set[str]] = {}
 
 
 def handles(
-    message_type: type[Message], *, batch: int = 1, lock: LockRows | None = None
+    message_type: type[Message],
+    *,
+    batch: int = 1,
+    lock: LockRows | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Callable[[Decorated], Decorated]:
     """Declare a function as the handler of a message type in the service whose package it is in.
 
     The function runs in a unit of work. It publishes what happened and returns the event that is the reply, or
-    None where nobody waits for one. A refusal is such a reply; an exception means: try again later. `batch` and
-    `lock` are those of `Handler`; raises `TypeError` where they cannot be.
+    None where nobody waits for one. A refusal is such a reply; an exception means: try again later, as `retry`
+    says or else the settings. `batch` and `lock` are those of `Handler`; raises `TypeError` where they cannot be.
     """
     if batch < 1:
         raise TypeError(
@@ -71,7 +82,16 @@ def handles(
 
     def register(function: Decorated) -> Decorated:
         service = function.__module__.split(".", 1)[0]
-        _register(Handler(service=service, message_type=message_type, run=function, batch=batch, lock=lock))
+        _register(
+            Handler(
+                service=service,
+                message_type=message_type,
+                run=function,
+                batch=batch,
+                lock=lock,
+                retry=retry,
+            )
+        )
         return function
 
     return register
@@ -84,11 +104,19 @@ def handles_by_gateway(
     prepare: Callable[[Any, str | None], dict[str, Any]],
     call: Callable[[dict[str, Any], str], Any],
     conclude: Callable[[Any, Any], Event | None],
+    gateway: str,
+    retry: RetryPolicy | None = None,
 ) -> None:
     """Declare the three parts of a handler that asks a gateway; see `GatewayHandler`."""
     _register(
         GatewayHandler(
-            service=service, message_type=message_type, prepare=prepare, call=call, conclude=conclude
+            service=service,
+            message_type=message_type,
+            prepare=prepare,
+            call=call,
+            conclude=conclude,
+            gateway=gateway,
+            retry=retry,
         )
     )
 
@@ -142,6 +170,12 @@ def _pass_over(event: Event) -> None:
 def handlers_of(service: str) -> dict[str, AnyHandler]:
     """Wire type to handler, for one service."""
     return _handlers_of.get(service, {})
+
+
+def policy_of(service: str, wire_type: str) -> RetryPolicy:
+    """How this service repeats such a message: as its handler declares, else as the settings say."""
+    handler = handlers_of(service).get(wire_type)
+    return (handler.retry if handler else None) or RetryPolicy()
 
 
 def subscriptions() -> dict[str, set[str]]:

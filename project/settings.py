@@ -37,16 +37,27 @@ SERVICE = env.text("SERVICE", "")
 # --- messages --------------------------------------------------------------------------------------------
 
 BROKER_URL = env.broker_url()
+DELIVERY_LIMIT = env.whole("DELIVERY_LIMIT", 20, least=1)
+"""After so many deliveries that nobody answered, because each ended its consumer, a message becomes a dead letter."""
 HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES if name != "operations")
 RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
-"""After so many failed attempts a message becomes a dead letter."""
+"""After so many failed attempts a message becomes a dead letter, where its handler declares nothing else."""
 RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
-RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", 20, least=0.001)
-"""Seconds; the pause doubles from the first to the longest, with jitter."""
+RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", max(20, RETRY_FIRST_PAUSE), least=RETRY_FIRST_PAUSE)
+"""Seconds; the pause doubles from the first to the longest, with jitter. A handler may declare a policy of its own."""
 GATEWAY_TIMEOUT = env.number("GATEWAY_TIMEOUT", 5, least=0.1)
 """Seconds to connect to a gateway, and again to wait for its answer."""
 GATEWAY_LEASE = env.number("GATEWAY_LEASE", 2 * GATEWAY_TIMEOUT + 2, least=2 * GATEWAY_TIMEOUT + 1)
 """Seconds that a delivery may take for its call to a gateway before another delivery may repeat it."""
+BREAKER_FAILURES = env.whole("BREAKER_FAILURES", 5, least=1)
+"""After so many failed calls in a row a service leaves the gateway alone, and its messages wait."""
+BREAKER_FIRST_PAUSE = env.number("BREAKER_FIRST_PAUSE", 1, least=0.001)
+BREAKER_LONGEST_PAUSE = env.number(
+    "BREAKER_LONGEST_PAUSE", max(30, BREAKER_FIRST_PAUSE), least=BREAKER_FIRST_PAUSE
+)
+"""Seconds from one probe of such a gateway to the next; the pause doubles from the first to the longest."""
+BREAKER_RELEASE_RATE = env.number("BREAKER_RELEASE_RATE", 50, least=0.1)
+"""How many waiting messages go on in a second when the gateway answers again."""
 STEP_DEADLINE = env.number("STEP_DEADLINE", 60, least=0.1)
 """Seconds from sending a saga step's command until the step is overdue."""
 STEP_REPEAT_LONGEST = env.number("STEP_REPEAT_LONGEST", 300, least=0.1)

@@ -324,6 +324,7 @@ class AskingConsumer:
             GatewayHandler(
                 service=SERVICE,
                 message_type=PaymentAuthorized,
+                gateway="mail",
                 prepare=lambda event, action: {"authorization": event.authorization},
                 call=self._call,
                 conclude=self._conclude,
