@@ -1,6 +1,6 @@
 """What the admin's first page says at a glance."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from amqp.exceptions import AMQPError
@@ -11,8 +11,15 @@ from kombu.exceptions import OperationalError
 
 from deadletters.services import open_by_service
 from messaging import topology
+from messaging.envelope import utc_now
+from messaging.gaps import Gap, gaps
 from messaging.models import CircuitBreaker
 from orders.models import Order
+
+PATIENCE = timedelta(seconds=10)
+"""A gap closes by itself in less; one that is older is worth an operator's look."""
+MOST_GAPS = 20
+"""As many are listed; `manage.py streams gaps` lists all."""
 
 
 class OpenBreaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,3 +76,10 @@ def gateways() -> Gateways:
         except Error:
             unknown.append(database)
     return Gateways(left_alone=left_alone, unknown=unknown)
+
+
+def old_gaps() -> list[Gap]:
+    """Events that ordered consumers have been waiting for, the oldest first: one statement for each service."""
+    before = utc_now() - PATIENCE
+    found = [gap for service in settings.SERVICES for gap in gaps(service, before=before, limit=MOST_GAPS)]
+    return sorted(found, key=lambda gap: gap.since)[:MOST_GAPS]

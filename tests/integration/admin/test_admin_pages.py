@@ -157,7 +157,7 @@ def test_bookkeeping_is_shown_one_service_at_a_time(superuser, order_id, label):
     def rows(service: str) -> list[object]:
         page = superuser.get(list_of(label), {"service": service})
         assertNotContains(page, "service=all")
-        return [(row._state.db, row.pk, row.type) for row in page.context["cl"].result_list]
+        return [(row._state.db, row.pk, str(row)) for row in page.context["cl"].result_list]
 
     for service in ("orders", "billing"):
         assert rows(service)
@@ -195,7 +195,12 @@ def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, 
         the_row(superuser, "sagas.sagarecord", correlation_id=order_id),
         *(
             row_links(superuser.get(list_of(label), {"service": "orders"}))[0]
-            for label in ("messaging.outboxmessage", "messaging.idempotencykey", "eventstore.storedevent")
+            for label in (
+                "messaging.outboxmessage",
+                "messaging.idempotencykey",
+                "messaging.heldbackmessage",
+                "eventstore.storedevent",
+            )
         ),
     ]
     for address in pages:
@@ -228,6 +233,17 @@ def test_the_first_page_says_what_waits_and_leads_to_shop_and_flower(
     assertContains(page, "3 dead letters not collected yet")
     assertContains(page, 'href="http://flower.example:5555/"')
     assertContains(page, f'href="{reverse("orders:catalogue")}"')
+
+
+def test_the_first_page_lists_gaps_in_streams_with_their_age(superuser, order_id):
+    page = superuser.get(reverse("admin:index"))
+
+    stream = f"order-{order_id}"
+    assertContains(page, "waits for number 4 of")
+    link = f"{list_of('messaging.heldbackmessage')}?service=billing&amp;stream={stream}"
+    assertContains(page, link)
+    assertContains(page, "1 message held back for")
+    assert superuser.get(link.replace("&amp;", "&")).status_code in (200, 302)
 
 
 def test_the_first_page_opens_while_the_broker_is_away(superuser, settings):
