@@ -9,7 +9,6 @@ import logging
 import threading
 
 from amqp.exceptions import AMQPError
-from django.conf import settings
 from django.db import DataError, Error
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -19,6 +18,7 @@ from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import open_message
 from messaging.errors import InvalidMessage
 from messaging.failpoints import failpoint
+from messaging.policies import RetryPolicy
 from messaging.settlement import Rejected, is_settled, reject_unreadable, settle_failure
 from sagas.batch import Incoming, handle_batch
 from sagas.errors import UnreadableDelivery
@@ -132,7 +132,7 @@ def _until_answered(batch: list[Incoming]) -> None:
         except Error as error:
             if is_away(error, database=DATABASE):
                 wait_until_back(DATABASE)
-            elif not is_repeatable(error) or repetitions >= settings.RETRY_ATTEMPTS:
+            elif not is_repeatable(error) or repetitions >= RetryPolicy().attempts:
                 raise
             else:
                 repetitions += 1
