@@ -74,7 +74,8 @@ def test_malformed_messages_become_dead_letters_and_their_consumer_goes_on(
     if service == "sagas":
         cases = {name: case for name, case in cases.items() if name not in HARMLESS_TO_SAGAS}
     run = uuid4().hex
-    with Connection(settings.BROKER_URL) as connection:
+    # Without confirms the broker may lose what it has not stored when the connection ends.
+    with Connection(settings.BROKER_URL, transport_options={"confirm_publish": True}) as connection:
         for name, (properties, headers, body) in cases.items():
             publish(connection, service, (properties, {**headers, "x-case": name, "x-run": run}, body))
 
