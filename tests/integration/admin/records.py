@@ -14,7 +14,15 @@ from contracts.values import Address, Money, PricedLine
 from deadletters.models import DeadLetter, LetterAction, LetterGroup
 from eventstore.store import append
 from inventory.models import Reservation
-from messaging.models import FailedAttempt, IdempotencyKey, OutboxMessage
+from messaging.models import (
+    CircuitBreaker,
+    FailedAttempt,
+    HeldBackMessage,
+    IdempotencyKey,
+    OutboxMessage,
+    SkippedEvents,
+    StreamPosition,
+)
 from notifications.models import Notification
 from orders.models import Order, OrderLine, OrderStep
 from sagas.models import MessageRecord, SagaRecord, StepRecord
@@ -37,6 +45,10 @@ RECORDS = (
     "messaging.outboxmessage",
     "messaging.idempotencykey",
     "messaging.failedattempt",
+    "messaging.circuitbreaker",
+    "messaging.streamposition",
+    "messaging.heldbackmessage",
+    "messaging.skippedevents",
     "eventstore.storedevent",
 )
 """Every table that the admin shows and nobody may write there."""
@@ -44,6 +56,9 @@ IN_EVERY_DATABASE = (
     "messaging.outboxmessage",
     "messaging.idempotencykey",
     "messaging.failedattempt",
+    "messaging.streamposition",
+    "messaging.heldbackmessage",
+    "messaging.skippedevents",
     "eventstore.storedevent",
 )
 
@@ -175,6 +190,31 @@ def _record_saga(order_id: UUID, at: datetime) -> None:
         )
 
 
+def _record_order(service: str, stream: str, message: OrderPlaced, at: datetime) -> None:
+    """What a service that consumes orders' events in order keeps of a stream with a gap, after another was given up."""
+    database = settings.SERVICES[service]
+    StreamPosition.objects.using(database).create(consumer=service, stream=stream, last_sequence=3)
+    HeldBackMessage.objects.using(database).create(
+        consumer=service,
+        stream=stream,
+        sequence=5,
+        message_id=uuid4(),
+        type=message.wire_type,
+        headers={"stream": stream, "sequence": 5},
+        body=message.to_payload(),
+        held_at=at,
+    )
+    SkippedEvents.objects.using(database).create(
+        consumer=service,
+        stream=stream,
+        first_sequence=2,
+        last_sequence=3,
+        reason="lost with a disk",
+        skipped_by="ada",
+        skipped_at=at,
+    )
+
+
 def _record_messages(order_id: UUID, at: datetime) -> None:
     message = placed(order_id)
     for service in settings.SERVICES:
@@ -210,6 +250,8 @@ def _record_messages(order_id: UUID, at: datetime) -> None:
             traceback="Traceback (most recent call last): ...",
             failed_at=at,
         )
+        CircuitBreaker.objects.using(database).create(service=service, gateway=f"gateway of {order_id}")
+        _record_order(service, f"order-{order_id}", message, at)
     append(
         stream=f"order-{order_id}",
         events=[message],
