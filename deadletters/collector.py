@@ -67,7 +67,9 @@ class Collector:
             self._wait_for_database()
             if self._stop.is_set():
                 break
-            connection = Connection(self._broker_url, heartbeat=30, connect_timeout=5)
+            connection = Connection(
+                self._broker_url, heartbeat=30, connect_timeout=5, transport_options={"write_timeout": 5}
+            )
             try:
                 # One try for each node of a cluster.
                 connection.ensure_connection(max_retries=self._broker_url.count(";") + 1)

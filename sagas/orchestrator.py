@@ -19,6 +19,7 @@ from messaging.delivery import open_message
 from messaging.errors import InvalidMessage
 from messaging.failpoints import failpoint
 from messaging.policies import RetryPolicy
+from messaging.properties import tolerate_any_properties
 from messaging.settlement import Rejected, is_settled, reject_unreadable, settle_failure
 from sagas.batch import Incoming, handle_batch
 from sagas.errors import UnreadableDelivery
@@ -39,6 +40,7 @@ class Orchestrator:
 
     def run(self) -> None:
         """Consume until stopped; a broker that is away is waited for."""
+        tolerate_any_properties()
         pause = 0.1
         while not self._stop.is_set():
             connection = Connection(self._broker_url, heartbeat=30, connect_timeout=5)

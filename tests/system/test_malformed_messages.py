@@ -63,6 +63,14 @@ def publish(connection: Connection, queue: str, case: tuple[dict[str, Any], dict
     )
 
 
+def with_unreadable_headers(body: bytes) -> amqp.Message:
+    """A message with a time in milliseconds, as many a Java client writes it: beyond what Python's times can hold."""
+    table = b"\x02atT" + (1_795_435_200_000_000).to_bytes(8, "big")
+    message = amqp.Message(body)
+    message._serialize_properties = lambda: b"\x20\x00" + len(table).to_bytes(4, "big") + table
+    return message
+
+
 @pytest.mark.parametrize(
     ("service", "process"), [("inventory", "inventory-worker"), ("sagas", "orchestrator")]
 )
@@ -77,6 +85,8 @@ def test_malformed_messages_become_dead_letters_and_their_consumer_goes_on(
     with Connection(settings.BROKER_URL) as connection:
         for name, (properties, headers, body) in cases.items():
             publish(connection, service, (properties, {**headers, "x-case": name, "x-run": run}, body))
+        unreadable = with_unreadable_headers(run.encode())
+        connection.default_channel.basic_publish(unreadable, exchange="", routing_key=service)
 
     def dead() -> dict[str, DeadLetter]:
         letters = DeadLetter.objects.filter(**{"headers__x-run": run, "service": service})
@@ -89,6 +99,10 @@ def test_malformed_messages_become_dead_letters_and_their_consumer_goes_on(
     for name, letter in dead().items():
         body = cases[name][2]
         assert bytes(letter.body) == (body.encode() if isinstance(body, str) else body), name
+    wait_until(
+        lambda: DeadLetter.objects.filter(service=service, body=run.encode()).exists(),
+        what="the message with unreadable headers to be a dead letter",
+    )
     order = shop.place_order()
     shop.settle(order)
 
