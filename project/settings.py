@@ -39,7 +39,7 @@ SERVICE = env.text("SERVICE", "")
 BROKER_URL = env.broker_url()
 DELIVERY_LIMIT = env.whole("DELIVERY_LIMIT", 20, least=1)
 """After so many deliveries that nobody answered, because each ended its consumer, a message becomes a dead letter."""
-HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES if name != "operations")
+HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES)
 RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
 """After so many failed attempts a message becomes a dead letter, where its handler declares nothing else."""
 RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
@@ -110,6 +110,7 @@ INSTALLED_APPS = [
     "shipping",
     "sagas",
     "notifications",
+    "deadletters",
     "messaging",
     "eventstore",
     "pgtrigger",
@@ -256,7 +257,7 @@ refuse_broken_promises(
     },
     deletion_grace=KEY_DELETION_GRACE,
     task_time_limit=CELERY_TASK_TIME_LIMIT,
-    at_least_as_long={
+    kept_longer={
         "FAILURE_RETENTION_DAYS": FAILURE_RETENTION_DAYS,
         "LETTER_RETENTION_DAYS": LETTER_RETENTION_DAYS,
     },

@@ -9,12 +9,21 @@ from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
 from contracts.billing import AuthorizePayment, VoidPayment
+from deadletters.services import open_by_service
 from messaging import topology
 from messaging.handling import policy_of
 from messaging.models import FailedAttempt, OutboxMessage
 from orders.models import Order
 from sagas.models import SagaRecord
-from tests.integration.admin.records import EMAIL, IN_EVERY_DATABASE, RECORDS, STREET, TOKEN, record_order
+from tests.integration.admin.records import (
+    EMAIL,
+    IN_EVERY_DATABASE,
+    RECORDS,
+    STREET,
+    TOKEN,
+    record_letter,
+    record_order,
+)
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -211,14 +220,16 @@ def test_the_first_page_says_what_waits_and_leads_to_shop_and_flower(
 ):
     settings.FLOWER_URL = "http://flower.example:5555/"
     depths = {"billing": (7, 1), "billing.dead": (3, 0), "orders.dead": (0, 0)}
+    record_letter(service="shipping")
     monkeypatch.setattr(topology, "depths", lambda connection: depths)
     Order.objects.filter(id=record_order()).update(status="pending", finished_at=None)
 
     page = superuser.get(reverse("admin:index"))
 
     assertContains(page, "1 order pending")
-    assertContains(page, "3 dead letters in billing")
-    assertNotContains(page, "in orders")
+    assertContains(page, f"{open_by_service()['shipping']} dead letter")
+    assertContains(page, "in shipping")
+    assertContains(page, "3 dead letters not collected yet")
     assertContains(page, 'href="http://flower.example:5555/"')
     assertContains(page, f'href="{reverse("orders:catalogue")}"')
 
