@@ -243,6 +243,7 @@ CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 # Beat would otherwise name `celery.backend_cleanup` too, which nobody runs: results are pruned with the rest.
 CELERY_RESULT_EXPIRES = None
+CELERY_RESULT_EXTENDED = True  # with the name of the job
 CELERY_BEAT_SCHEDULER = "operations.beat:ConfirmingScheduler"
 
 refuse_broken_promises(
