@@ -243,6 +243,7 @@ CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 # Beat would otherwise name `celery.backend_cleanup` too, which nobody runs: results are pruned with the rest.
 CELERY_RESULT_EXPIRES = None
+CELERY_RESULT_EXTENDED = True  # with the name of the job
 CELERY_BEAT_SCHEDULER = "operations.beat:ConfirmingScheduler"
 
 refuse_broken_promises(
@@ -257,7 +258,7 @@ refuse_broken_promises(
     },
     deletion_grace=KEY_DELETION_GRACE,
     task_time_limit=CELERY_TASK_TIME_LIMIT,
-    at_least_as_long={
+    kept_longer={
         "FAILURE_RETENTION_DAYS": FAILURE_RETENTION_DAYS,
         "LETTER_RETENTION_DAYS": LETTER_RETENTION_DAYS,
     },

@@ -1,6 +1,7 @@
 """An ordered consumer is given each stream's events once, in order, whatever the broker does."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,8 +15,9 @@ from messaging.envelope import utc_now
 from messaging.errors import PermanentError, TransientError
 from messaging.gaps import gaps
 from messaging.handling import GatewayHandler, Handler
-from messaging.models import HeldBackMessage, IdempotencyKey, OutboxMessage, SkippedEvents
+from messaging.models import HeldBackMessage, IdempotencyKey, KeyRetention, OutboxMessage, SkippedEvents
 from messaging.settlement import Rejected
+from tests.builders import NOON
 from tests.integration.messaging.ordered_consumer import (
     DATABASE,
     SERVICE,
@@ -408,3 +410,25 @@ def test_skipping_never_loses_what_has_arrived(consumer, stream, sequence, reaso
 
     assert (position(known), held_back(known)) == (1, [4])
     assert not SkippedEvents.objects.using(DATABASE).filter(stream=named).exists()
+
+
+@pytest.mark.parametrize("asks_a_gateway", [False, True], ids=["plain", "asking a gateway"])
+def test_an_event_that_was_held_back_longer_than_keys_are_kept_is_handled(
+    committed, monkeypatch, asks_a_gateway
+):
+    """The position tells it from a copy, whatever its age; no key that may be gone is asked."""
+    consumer = AskingConsumer(monkeypatch) if asks_a_gateway else OrderedConsumer(monkeypatch)
+    stream = a_stream("order" if asks_a_gateway else "payment")
+    first, second = an_event(stream, 1), an_event(stream, 2)
+    deliver(second)
+    limits = KeyRetention.objects.using(DATABASE)
+    limits.create(service=SERVICE, keys_kept_since=NOON + timedelta(days=1), raised_at=utc_now())
+    try:
+        deliver(first)
+        (goes_on,) = take_outgoing(stream)
+        deliver(goes_on)
+    finally:
+        limits.filter(service=SERVICE).delete()
+
+    assert position(stream) == 2
+    assert len(consumer.concluded if asks_a_gateway else consumer.handled(stream)) == 2
