@@ -20,6 +20,7 @@ from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.observing import observed
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
@@ -36,6 +37,7 @@ class _CallUnderWay(Exception):
         self.until = until
 
 
+@observed
 def consume(service: str, delivery: Delivery) -> None:
     """Handle one delivery in the service's database.
 

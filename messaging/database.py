@@ -6,6 +6,8 @@ import time
 import psycopg2
 from django.db import Error, InterfaceError, OperationalError, connections
 
+from messaging import vitality
+
 log = logging.getLogger(__name__)
 
 _REPEATABLE = {"40001", "40P01", "55P03"}
@@ -40,6 +42,7 @@ def wait_until_back(database: str) -> None:
     pause = 0.1
     is_said = False
     while True:
+        vitality.turned()
         connection.close()
         time.sleep(pause)
         pause = min(2.0, pause * 2)

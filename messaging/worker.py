@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import Reject
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
+from django.conf import settings
 from kombu import Connection
 
 from messaging import topology
@@ -18,6 +19,7 @@ from messaging.delivery import Delivery
 from messaging.envelope import Envelope
 from messaging.handling import handlers_of
 from messaging.settlement import Rejected
+from messaging.worker_port import tell_on_port
 
 _ENVELOPE = Envelope.__struct_fields__
 
@@ -34,6 +36,7 @@ def serve(app: Celery, service: str) -> None:
     DelayedDelivery.include_if = lambda self, consumer: False
     for wire_type in handlers_of(service):
         app.task(_task_for(service), bind=True, name=wire_type, shared=False)
+    tell_on_port(app, databases=[settings.SERVICES[service]])
     signals.worker_init.connect(_verifier(app, service), weak=False)
 
 

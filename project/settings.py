@@ -58,6 +58,16 @@ ORDER_PAGE_STREAMS = env.whole("ORDER_PAGE_STREAMS", 24, least=1)
 """How many order pages of one web process may wait for news at once; the others ask again and again."""
 WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", 2, least=1)
 
+# --- seeing ----------------------------------------------------------------------------------------------
+
+PROCESS_PORT = env.port("PROCESS_PORT")
+"""Where a background process answers /metrics, /healthz and /readyz; 0: nowhere."""
+PROCESS_HOST = env.text("PROCESS_HOST", "127.0.0.1")
+PROCESS_STALL = env.number("PROCESS_STALL", 60, least=5)
+"""Seconds after which a main loop that has not turned counts as dead."""
+METRICS_TOKEN = env.token("METRICS_TOKEN", least=16)
+"""Who reads /metrics shows it; without one, this machine alone may."""
+
 # --- gateway and mail ------------------------------------------------------------------------------------
 
 GATEWAY_URL = env.url("GATEWAY_URL")
@@ -93,6 +103,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "project.tracing.trace_of_request",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -136,7 +147,7 @@ WHITENOISE_USE_FINDERS = True
 
 # --- security --------------------------------------------------------------------------------------------
 
-_is_https = env.flag("HTTPS")
+_is_https = IS_BEHIND_PROXY = env.flag("HTTPS")
 """True where a proxy in front speaks TLS: cookies are then sent over HTTPS only."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
 SECURE_SSL_REDIRECT = _is_https
@@ -162,12 +173,17 @@ CONTENT_SECURITY_POLICY = {
 
 # --- logs ------------------------------------------------------------------------------------------------
 
+_log_format = env.one_of("LOG_FORMAT", "text", "json")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"not_readiness": {"()": "project.logs.NotReadiness"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "project.logs.LineFormatter"},
+        "json": {"()": "project.logs.JsonFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": _log_format}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO").upper()},
     "loggers": {
         # A shop that is not ready answers 503 to whoever asks; that is its answer and no error.

@@ -6,6 +6,7 @@ and its members are handled one by one, so that a bad message fails alone.
 
 import logging
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -17,10 +18,12 @@ from kombu import Connection
 from kombu import Consumer as KombuConsumer
 from kombu.exceptions import OperationalError
 
-from messaging import topology
+from messaging import metrics, topology, vitality
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.errors import InvalidMessage
+from messaging.metrics import Outcome
+from messaging.observing import observing, observing_batch
 from messaging.settlement import Rejected, is_settled, reject_unreadable, settle_failure
 from sagas.batch import Incoming, handle_batch
 from sagas.handlers import MESSAGE_TYPES, SERVICE
@@ -45,8 +48,14 @@ class Orchestrator:
 
     def run(self) -> None:
         """Consume until stopped; a broker that is away is waited for."""
+        with vitality.main_loop(SERVICE):
+            vitality.waits(SERVICE, "it does not consume yet")
+            self._run()
+
+    def _run(self) -> None:
         pause = 0.1
         while not self._stop.is_set():
+            vitality.turned()
             connection = Connection(self._broker_url, heartbeat=30, connect_timeout=5)
             try:
                 connection.ensure_connection(max_retries=1)
@@ -57,6 +66,7 @@ class Orchestrator:
             except (OSError, AMQPError, OperationalError) as error:
                 # What was delivered on the lost connection is delivered again.
                 self._waiting.clear()
+                vitality.waits(SERVICE, f"the broker is away ({type(error).__name__})")
                 log.warning("orchestrator: the broker is away, waiting: %s: %s", type(error).__name__, error)
                 self._stop.wait(pause)
                 pause = min(1.0, pause * 2)
@@ -77,7 +87,9 @@ class Orchestrator:
             accept=["json"],
         )
         with consumer:
+            vitality.waits(SERVICE, None)
             while not self._stop.is_set():
+                vitality.turned()
                 connection.heartbeat_check()
                 if not self._waiting:
                     self._drain(connection, timeout=1)
@@ -111,6 +123,8 @@ class Orchestrator:
             routing_key=info.get("routing_key") or "",
             is_redelivered=bool(info.get("redelivered")),
         )
+        if delivery.is_redelivered:
+            metrics.message_redelivered(SERVICE)
         self._waiting.append(_Received(message, delivery))
 
     def _handle(self, batch: list[_Received]) -> None:
@@ -129,20 +143,33 @@ class Orchestrator:
         if not opened:
             return
         if len(opened) > 1:
+            begun = time.monotonic()
             try:
-                _until_answered([incoming for _, incoming in opened])
+                with observing_batch([received.delivery for received, _ in opened], service=SERVICE):
+                    _until_answered([incoming for _, incoming in opened])
             except Exception as error:  # one of them is bad, and handling them one by one shows which
                 log.warning(
                     "orchestrator: a batch of %d failed, taking its messages singly: %s", len(opened), error
                 )
+                metrics.batch_failed()
             else:
                 for received, _ in opened:
                     received.message.ack()
+                _count_batch([incoming for _, incoming in opened], seconds=time.monotonic() - begun)
                 return
         for received, incoming in opened:
-            self._handle_one(received, incoming)
+            begun = time.monotonic()
+            with observing(received.delivery, service=SERVICE):
+                outcome = self._handle_one(received, incoming)
+            seconds = time.monotonic() - begun
+            metrics.message_handled(SERVICE, incoming.envelope.type, outcome, seconds)
+            if outcome is Outcome.HANDLED:
+                metrics.batch_decided(1, seconds=seconds)
+            else:
+                metrics.attempt_failed(SERVICE, incoming.envelope.type, is_final=outcome is Outcome.REJECTED)
 
-    def _handle_one(self, received: _Received, incoming: Incoming) -> None:
+    def _handle_one(self, received: _Received, incoming: Incoming) -> Outcome:
+        outcome = Outcome.HANDLED
         while True:
             try:
                 _until_answered([incoming])
@@ -152,11 +179,13 @@ class Orchestrator:
                     if settle_failure(
                         error, envelope=incoming.envelope, delivery=received.delivery, service=SERVICE
                     ):
+                        outcome = Outcome.PUT_BACK
                         break
                 except Rejected:
                     received.message.reject(requeue=False)
-                    return
+                    return Outcome.REJECTED
         received.message.ack()
+        return outcome
 
     def _reject(self, received: _Received, error: InvalidMessage) -> None:
         try:
@@ -168,6 +197,12 @@ class Orchestrator:
 def _reject_undecodable(message: Any, error: BaseException) -> None:
     log.error("orchestrator: rejected a message that cannot be decoded: %s", error)
     message.reject(requeue=False)
+
+
+def _count_batch(batch: list[Incoming], *, seconds: float) -> None:
+    metrics.batch_decided(len(batch), seconds=seconds)
+    for incoming in batch:
+        metrics.message_handled(SERVICE, incoming.envelope.type, Outcome.HANDLED, seconds / len(batch))
 
 
 def _until_answered(batch: list[Incoming]) -> None:
