@@ -67,6 +67,7 @@ class Relay:
         self._is_away = False
         self._pause = _FIRST_PAUSE
         self._batch = settings.RELAY_BATCH
+        self._message_ids: dict[int, Any] = {}
 
     def run(self) -> None:
         """Publish until stopped; a database or broker that is away is waited for."""
@@ -127,13 +128,14 @@ class Relay:
             if not rows:
                 return 0
             messages, unreadable = _wires(rows)
+            self._message_ids = {row[0]: row[1] for row in rows}
             begun = time.monotonic()
             answers = self._publisher.publish(messages, wait=WAIT_FOR_ANSWERS)
             seconds = time.monotonic() - begun
             answers.refused.update(unreadable)
             if len(rows) == 1 and isinstance(answers.failure, _OF_THE_MESSAGE):
                 answers.refused[rows[0][0]] = f"it breaks the channel: {answers.failure}"
-            self._settle(cursor, answers, message_ids={row[0]: row[1] for row in rows})
+            self._settle(cursor, answers)
         unknown = len(rows) - len(answers.confirmed) - len(answers.refused)
         metrics.batch_published(
             self._database,
@@ -152,12 +154,12 @@ class Relay:
             )
         return len(rows)
 
-    def _settle(self, cursor: Any, answers: Answers, *, message_ids: dict[int, Any]) -> None:
+    def _settle(self, cursor: Any, answers: Answers) -> None:
         if answers.confirmed:
             cursor.execute(_DELETE, [answers.confirmed])
         if answers.refused:
             for tag, error in answers.refused.items():
-                about = {"of": {"message_id": str(message_ids.get(tag, ""))}}
+                about = {"of": {"message_id": str(self._message_ids.get(tag, ""))}}
                 log.error("%s: outbox row %d was refused: %s", self._name, tag, error, extra=about)
             cursor.execute(
                 _REFUSED, [LONGEST_REFUSAL_PAUSE, list(answers.refused), list(answers.refused.values())]
