@@ -12,7 +12,7 @@ from launcher.bringing_up import servers_running
 from launcher.console import Console
 from launcher.environment import SERVICES
 from launcher.errors import LauncherError
-from launcher.processes import FLOWER, GATEWAY, ORCHESTRATOR, RELAY, WEB, process_table, worker
+from launcher.processes import FLOWER, GATEWAY, ORCHESTRATOR, RELAY, WEB, process_table, worker, write_targets
 from launcher.programs import run
 from launcher.readiness import wait_until_ready
 from launcher.supervisor import Supervisor
@@ -60,6 +60,8 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
                 gateway_port=gateway_port,
                 gateway_books=instance.directory / "gateway.sqlite3",
             )
+            targets = instance.directory / "prometheus-targets.json"
+            write_targets(targets, table)
             with Supervisor(table, sink=console.print, remember=instance.state.remember) as shop:
                 shop.start()
                 wait_until_ready(web_port)
@@ -67,5 +69,6 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
                 console.say(f"shop    http://127.0.0.1:{web_port}/")
                 console.say(f"admin   http://127.0.0.1:{web_port}/admin/")
                 console.say(f"Flower  http://127.0.0.1:{flower_port}/")
+                console.say(f"metrics of each process at the addresses in {targets.relative_to(root)}")
                 console.say("Ctrl-C stops everything; what is stored stays")
                 interruption.wait_until(lambda: False, timeout=float("inf"))

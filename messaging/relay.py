@@ -63,7 +63,6 @@ class Relay:
         self._stop = stop
         self._listener: Any = None
         self._publisher: Publisher | None = None
-        vitality.waits(self._name, None)
         self._is_away = False
         self._pause = _FIRST_PAUSE
         self._batch = settings.RELAY_BATCH
@@ -115,6 +114,7 @@ class Relay:
     def _note_success(self) -> None:
         if self._is_away:
             log.info("relay of %s: working again", self._database)
+        vitality.waits(self._name, None)
         self._is_away = False
         self._pause = _FIRST_PAUSE
         self._batch = min(settings.RELAY_BATCH, self._batch * 2)

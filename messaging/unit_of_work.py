@@ -67,6 +67,7 @@ class UnitOfWork:
             "message_id": str(envelope.message_id),
             "correlation_id": envelope.correlation_id,
             "causation_id": str(envelope.causation_id) if envelope.causation_id else None,
+            "traceparent": envelope.traceparent,
         }
         self._appended.append(
             NewEvent(stream=stream, version=version, event=event, metadata=metadata, occurred_at=self.now)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from celery import Celery, bootsteps, signals
+from celery import Celery, bootsteps
 
 from messaging import vitality
 from messaging.process_port import open_port
@@ -36,13 +36,19 @@ class TellWhetherConsuming(bootsteps.StartStopStep):  # type: ignore[misc]  # Ce
 
 
 def tell_on_port(app: Celery, *, databases: list[str]) -> None:
-    """Have workers of this application open their port once they consume and their children are there."""
+    """Have workers of this application open their port once their children are there, before they connect."""
+
+    class OpenPort(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery carries no types
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, worker: Any) -> None:
+            vitality.begin(LOOP)
+            vitality.pause()
+            vitality.waits(LOOP, "it does not consume yet")
+            open_port(databases=databases)
+
+    app.steps["worker"].add(OpenPort)
     app.steps["consumer"].add(TellWhetherConsuming)
-
-    def open_it(**_: Any) -> None:
-        open_port(databases=databases)
-
-    signals.worker_ready.connect(open_it, weak=False)
 
 
 def tell_beat(beat: Any) -> None:
