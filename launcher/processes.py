@@ -12,7 +12,7 @@ from launcher.state import write_private
 
 MOST_PROCESSES = 20
 """How many may have a port of their own."""
-WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR = "web", "gateway", "flower", "relay", "orchestrator"
+WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR, BEAT = "web", "gateway", "flower", "relay", "orchestrator", "beat"
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def process_table(
         background(RELAY, "manage.py", "relay", stage=3),
         background(ORCHESTRATOR, "manage.py", "orchestrator", stage=2),
         *workers,
+        # It keeps its schedule in memory and needs no file of its own.
+        background(BEAT, *("-m", "celery", "-A", "project", "beat", "--pidfile="), stage=0),
         process(
             WEB,
             "-m",

@@ -8,56 +8,51 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, signals
-from celery.exceptions import Reject
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from django.conf import settings
 from kombu import Connection
 
 from messaging import topology
-from messaging.consumer import consume
-from messaging.delivery import Delivery
-from messaging.envelope import Envelope
-from messaging.handling import handlers_of
-from messaging.settlement import Rejected
+from messaging.checks import refuse_unsafe_worker
+from messaging.database import name_sessions
+from messaging.errors import MessagingError
+from messaging.handling import AnyHandler, Handler, handlers_of
 from messaging.worker_port import tell_on_port
-
-_ENVELOPE = Envelope.__struct_fields__
 
 
 def serve(app: Celery, service: str) -> None:
     """Make the application a worker of this service: its handlers, its queue and nothing else."""
+    name_sessions(service, database=settings.SERVICES[service])
     queue = topology.queue_of(service)
     queue.no_declare = True
     app.conf.task_queues = [queue]
     app.conf.task_default_queue = service
     app.conf.worker_consumer = "messaging.screening:ScreeningConsumer"
+    # A worker publishes its events only, and would wait for a confirm of each.
+    app.conf.broker_transport_options = {}
     # Our delays go through the outbox. This step connects to every URL of the list at each reconnect and keeps a
     # worker idle while one node of a cluster is down.
     DelayedDelivery.include_if = lambda self, consumer: False
-    for wire_type in handlers_of(service):
-        app.task(_task_for(service), bind=True, name=wire_type, shared=False)
+    for wire_type, handler in handlers_of(service).items():
+        app.task(
+            _only_by_message,
+            name=wire_type,
+            shared=False,
+            Strategy="messaging.dispatching:strategy",
+            service=service,
+            batch=_batch_of(handler),
+        )
     tell_on_port(app, databases=[settings.SERVICES[service]])
+    signals.worker_init.connect(refuse_unsafe_worker)
     signals.worker_init.connect(_verifier(app, service), weak=False)
 
 
-def _task_for(service: str) -> Callable[..., None]:
-    def handle(task: Any, payload: Any = None) -> None:
-        request = task.request
-        delivery = Delivery(
-            headers={
-                name: value for name in _ENVELOPE if (value := getattr(request, name, None)) is not None
-            },
-            payload=payload,
-            exchange=request.delivery_info.get("exchange") or "",
-            routing_key=request.delivery_info.get("routing_key") or "",
-            is_redelivered=bool(request.delivery_info.get("redelivered")),
-        )
-        try:
-            consume(service, delivery)
-        except Rejected as error:
-            raise Reject(str(error), requeue=False) from error
+def _batch_of(handler: AnyHandler) -> int:
+    return handler.batch if isinstance(handler, Handler) else 1
 
-    return handle
+
+def _only_by_message(payload: Any) -> None:
+    raise MessagingError("A handler is run by the messages of its queue, through messaging/dispatching.py.")
 
 
 def _verifier(app: Celery, service: str) -> Callable[..., None]:

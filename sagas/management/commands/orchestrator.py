@@ -7,9 +7,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from messaging.database import name_sessions
 from messaging.process_port import process_port
 from messaging.topology import TopologyError
 from sagas.errors import MissingDefinition
+from sagas.handlers import SERVICE
 from sagas.models import SagaRecord
 from sagas.orchestrator import Orchestrator
 from sagas.records import DATABASE
@@ -23,6 +25,7 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
+        name_sessions(SERVICE, database=DATABASE)
         running = SagaRecord.objects.filter(finished_at__isnull=True).order_by()
         try:
             for name, version in running.values_list("name", "version").distinct():

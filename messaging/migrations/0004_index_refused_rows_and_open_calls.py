@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('messaging', '0002_add_breakers_ordering_and_retention'),
+        ('messaging', '0003_record_skipped_events'),
     ]
 
     operations = [
