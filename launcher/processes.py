@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.environment import SERVICES
+from launcher.environment import WORKERS
 from launcher.ports import LOOPBACK, several_free
 from launcher.state import write_private
 
 MOST_PROCESSES = 20
 """How many may have a port of their own."""
-WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR, BEAT = "web", "gateway", "flower", "relay", "orchestrator", "beat"
+WEB, GATEWAY, FLOWER, BEAT = "web", "gateway", "flower", "beat"
+RELAY, ORCHESTRATOR, COLLECTOR = "relay", "orchestrator", "collector"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def process_table(
             SERVICE=service,
             REMAP_SIGTERM="SIGQUIT",  # What cannot finish in time goes back to the queue.
         )
-        for service in SERVICES
+        for service in WORKERS
     ]
     return (
         process(
@@ -82,6 +83,7 @@ def process_table(
         ),
         background(RELAY, "manage.py", "relay", stage=3),
         background(ORCHESTRATOR, "manage.py", "orchestrator", stage=2),
+        background(COLLECTOR, "manage.py", "collect_dead_letters", stage=2),
         *workers,
         # It keeps its schedule in memory and needs no file of its own.
         background(BEAT, *("-m", "celery", "-A", "project", "beat", "--pidfile="), stage=0),

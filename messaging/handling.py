@@ -189,6 +189,12 @@ def policy_of(service: str, wire_type: str) -> RetryPolicy:
     return (handler.retry if handler else None) or RetryPolicy()
 
 
+def is_handled(wire_type: str) -> bool:
+    """Whether any service handles such messages."""
+    receivers = (*_handlers_of.values(), *_subscriptions.values())
+    return any(wire_type in types for types in receivers)
+
+
 def subscriptions() -> dict[str, set[str]]:
     """Service to the wire types that its queue receives."""
     found: dict[str, set[str]] = {service: set(types) for service, types in _subscriptions.items()}

@@ -30,6 +30,7 @@ from messaging.database import count_sessions, session_name
 from messaging.envelope import Envelope
 from messaging.errors import MessagingError
 from messaging.failpoints import failpoint
+from messaging.properties import UNDECODABLE, tolerate_any_properties
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def migrate(name: str, connection: Connection, *, progress: Progress) -> bool:
         durable=True,
         queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": topology.DEAD_DELIVERY_LIMIT},
     )
+    tolerate_any_properties()
     with _alone():
         is_left_over = _state(room.name, connection) is not None
         if _is_as_declared(queue, connection) and not is_left_over:
@@ -167,6 +169,8 @@ def _move(source: str, target: str, connection: Connection, *, progress: Progres
 def _again(message: Any) -> amqp.Message:
     """The same bytes and properties; the way that it first came stays in the headers, as with every later sending."""
     properties = dict(message.properties)
+    if UNDECODABLE in properties:
+        return _Verbatim(message.body, properties[UNDECODABLE])
     headers = dict(properties.pop("application_headers", None) or {})
     for name in _OF_THE_BROKER:
         headers.pop(name, None)
@@ -179,6 +183,17 @@ def _again(message: Any) -> amqp.Message:
             if name in Envelope.__struct_fields__:
                 headers.setdefault(name, came_by)
     return amqp.Message(message.body, application_headers=headers, **properties)
+
+
+class _Verbatim(amqp.Message):  # type: ignore[misc]  # py-amqp carries no types
+    """A message whose properties go out as the bytes that came in."""
+
+    def __init__(self, body: Any, raw: bytes) -> None:
+        super().__init__(body)
+        self._raw = raw
+
+    def _serialize_properties(self) -> bytes:
+        return self._raw
 
 
 class _Confirmed:

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Command
 from messaging.errors import MessagingError
-from messaging.handling import subscriptions
+from messaging.handling import is_handled, subscriptions
 
 COMMANDS = "commands"
 EVENTS = "events"
@@ -75,7 +75,7 @@ def is_command(wire_type: str) -> bool:
 
 def has_subscriber(wire_type: str) -> bool:
     """Whether any queue is bound to this event; one that nobody handles is not sent to the broker at all."""
-    return any(wire_type in types for types in subscriptions().values())
+    return is_handled(wire_type)
 
 
 def bindings() -> Iterator[tuple[str, Exchange, str]]:

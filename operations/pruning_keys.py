@@ -13,6 +13,7 @@ import msgspec
 from django.conf import settings
 from django.db import connections
 
+from deadletters.pruning import needed_keys
 from messaging import idempotency
 from messaging.failpoints import failpoint
 from messaging.retention import CLOCK_TOLERANCE
@@ -137,8 +138,13 @@ def waiting_keys(before: datetime) -> set[str]:
     return waiting | {action for key in waiting if (action := idempotency.action_key(key)) is not None}
 
 
-KEEPERS: tuple[Keeper, ...] = ()
-"""Further reasons to keep keys: those of dead letters, which may be replayed for as long as they are stored."""
+def keys_of_dead_letters(keys: Sequence[Key], before: datetime) -> set[str]:
+    """Keys of dead letters, which may be replayed for as long as they are stored and not handled after all."""
+    return needed_keys([key.key for key in keys])
+
+
+KEEPERS: tuple[Keeper, ...] = (keys_of_dead_letters,)
+"""Further reasons to keep keys."""
 
 
 def _among(needed: Iterable[str]) -> Keeper:

@@ -15,8 +15,10 @@ class ProjectConfig(AppConfig):
 
         from messaging import tracing
         from messaging.handling import load_handlers
+        from project.retention_rules import refuse_long_retries
 
         load_handlers()
+        refuse_long_retries()
         problem = tracing.set_up(f"makegood-{settings.SERVICE}" if settings.SERVICE else "makegood")
         if problem is not None:
             log.warning("OpenTelemetry is configured and makes no spans: %s", problem)

@@ -22,13 +22,7 @@ def refuse_broken_promises(
     `waits` are the seconds that a message may take by each setting, until which a copy of it may come;
     `at_least_as_long` the days that other rows are kept which stand in for a key.
     """
-    retention = key_retention_days * DAY
-    for names, seconds in waits.items():
-        if retention < SAFETY * seconds:
-            raise ImproperlyConfigured(
-                f"KEY_RETENTION_DAYS is {key_retention_days:g}, but by {names} a message may take {seconds:g} s, and "
-                f"keys must be kept {SAFETY} times as long: at least {SAFETY * seconds / DAY:.3g} days."
-            )
+    _refuse_waits(waits, key_retention_days=key_retention_days)
     if deletion_grace < task_time_limit:
         raise ImproperlyConfigured(
             f"KEY_DELETION_GRACE is {deletion_grace:g} s, but by CELERY_TASK_TIME_LIMIT a statement may run for "
@@ -39,4 +33,30 @@ def refuse_broken_promises(
             raise ImproperlyConfigured(
                 f"{name} is {days:g}, but KEY_RETENTION_DAYS is {key_retention_days:g}: these rows must be kept at "
                 "least as long as keys, or a late copy meets neither."
+            )
+
+
+def refuse_long_retries() -> None:
+    """Raise `ImproperlyConfigured` where a handler's own retry policy outlasts the keys. Handlers must be loaded."""
+    # The settings import this module, so it cannot import what reads them.
+    from django.conf import settings
+
+    from messaging.handling import handlers_of, policy_of
+
+    waits = {
+        f"the retry policy of {wire_type} in {service}": policy_of(service, wire_type)
+        .total_pauses()
+        .total_seconds()
+        for service in settings.SERVICES
+        for wire_type in handlers_of(service)
+    }
+    _refuse_waits(waits, key_retention_days=settings.KEY_RETENTION_DAYS)
+
+
+def _refuse_waits(waits: Mapping[str, float], *, key_retention_days: float) -> None:
+    for names, seconds in waits.items():
+        if key_retention_days * DAY < SAFETY * seconds:
+            raise ImproperlyConfigured(
+                f"KEY_RETENTION_DAYS is {key_retention_days:g}, but by {names} a message may take {seconds:g} s, and "
+                f"keys must be kept {SAFETY} times as long: at least {SAFETY * seconds / DAY:.3g} days."
             )

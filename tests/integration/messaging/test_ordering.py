@@ -7,13 +7,14 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from contracts.billing import PaymentAuthorized, PaymentCaptured
+from contracts.operations import ReplaySucceeded
 from contracts.orders import OrderConfirmed
-from messaging import handling, ordering, topology
+from messaging import handling, ordering, replays, topology
 from messaging.envelope import utc_now
 from messaging.errors import PermanentError, TransientError
 from messaging.gaps import gaps
 from messaging.handling import GatewayHandler, Handler
-from messaging.models import HeldBackMessage, IdempotencyKey, SkippedEvents
+from messaging.models import HeldBackMessage, IdempotencyKey, OutboxMessage, SkippedEvents
 from messaging.settlement import Rejected
 from tests.integration.messaging.ordered_consumer import (
     DATABASE,
@@ -180,6 +181,25 @@ def test_a_replay_that_is_held_back_keeps_its_replay_id(consumer):
     assert goes_on.headers["replay_id"] == replay.headers["replay_id"]
 
 
+def test_a_replay_is_reported_when_it_is_handled_or_was_and_not_when_it_is_held_back(consumer, monkeypatch):
+    monkeypatch.setattr(replays, "is_awaited", lambda envelope: envelope.replay_id is not None)
+    stream = a_stream()
+    second = replay_of(an_event(stream, 2))
+
+    def reports() -> int:
+        rows = OutboxMessage.objects.using(DATABASE).filter(type=ReplaySucceeded.wire_type)
+        return rows.filter(body__replay_id=second.headers["replay_id"]).count()
+
+    deliver(second)
+    assert reports() == 0
+    deliver(an_event(stream, 1))
+    (goes_on,) = take_outgoing(stream)
+    deliver(goes_on)
+    assert reports() == 1
+    deliver(second)
+    assert reports() == 2, "a repeated report changes nothing"
+
+
 @pytest.mark.parametrize(
     "place",
     [{"stream": None, "sequence": None}, {"stream": "order-1", "sequence": 1}, {"sequence": 0}],
@@ -304,6 +324,7 @@ class AskingConsumer:
             GatewayHandler(
                 service=SERVICE,
                 message_type=PaymentAuthorized,
+                gateway="mail",
                 prepare=lambda event, action: {"authorization": event.authorization},
                 call=self._call,
                 conclude=self._conclude,

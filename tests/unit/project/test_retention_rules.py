@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from project.retention_rules import DAY, SAFETY, refuse_broken_promises
+from messaging import handling
+from messaging.policies import RetryPolicy
+from project.retention_rules import DAY, SAFETY, refuse_broken_promises, refuse_long_retries
 
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = {
@@ -45,6 +47,17 @@ def test_what_would_break_a_promise_is_refused_by_name(broken, names):
         refuse_broken_promises(**{**KEPT, **broken})
 
     assert all(name in str(refused.value) for name in names)
+
+
+def test_a_handlers_own_retry_policy_is_held_to_it_too(settings, monkeypatch):
+    policy = RetryPolicy(attempts=3, first_pause=86_400, longest_pause=86_400)
+    monkeypatch.setattr(handling, "policy_of", lambda service, wire_type: policy)
+
+    settings.KEY_RETENTION_DAYS = 20
+    refuse_long_retries()
+    settings.KEY_RETENTION_DAYS = 19
+    with pytest.raises(ImproperlyConfigured, match="KEY_RETENTION_DAYS is 19, but by the retry policy of"):
+        refuse_long_retries()
 
 
 def test_no_process_starts_with_such_settings():
