@@ -9,12 +9,12 @@ from django.conf import settings
 from prometheus_client.parser import text_string_to_metric_families
 
 from eventstore.models import StoredEvent
-from launcher.environment import SERVICES
-from launcher.processes import ORCHESTRATOR, RELAY, worker
+from launcher.environment import WORKERS
+from launcher.processes import BEAT, COLLECTOR, ORCHESTRATOR, RELAY, worker
 from messaging import tracing
 from tests.running_shop import wait_until
 
-BACKGROUND = [RELAY, ORCHESTRATOR, *map(worker, SERVICES)]
+BACKGROUND = [RELAY, ORCHESTRATOR, COLLECTOR, BEAT, *map(worker, WORKERS)]
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
@@ -43,15 +43,17 @@ def test_a_process_is_alive_and_ready(shop, name):
     assert figures(port, "process_resident_memory_bytes") > 0
 
 
-def test_relay_and_orchestrator_count_what_they_do(shop):
-    relay, orchestrator = shop.ports[RELAY], shop.ports[ORCHESTRATOR]
+def test_processes_count_what_they_do(shop):
+    relay, orchestrator, billing = (shop.ports[name] for name in (RELAY, ORCHESTRATOR, worker("billing")))
     published = figures(relay, "makegood_relay_messages_total")
+    handled = figures(billing, "makegood_message_handling_seconds_count")
     decided = figures(orchestrator, "makegood_message_handling_seconds_count")
 
     shop.settle(shop.place_order())
 
     assert figures(relay, "makegood_relay_messages_total") >= published + 10
     assert figures(orchestrator, "makegood_message_handling_seconds_count") >= decided + 6
+    assert figures(billing, "makegood_message_handling_seconds_count") >= handled + 2
     assert figures(orchestrator, "makegood_orchestrator_batch_size_count") > 0
 
 

@@ -18,6 +18,7 @@ from kombu import Connection, Queue
 
 from messaging import broker_checks, queue_migration, topology
 from messaging.database import session_name
+from messaging.properties import UNDECODABLE
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "shipping"
@@ -132,6 +133,22 @@ def test_messages_keep_their_bytes_properties_and_headers(broker):
         "x-delivery-count": 0,
     }
     assert is_migrated(broker)
+
+
+def test_properties_that_the_client_cannot_read_are_passed_on_as_they_are(broker):
+    """A table with a value of type `x` (a byte array), which py-amqp does not know."""
+    value = b"\x01kx" + (3).to_bytes(4, "big") + b"abc"
+    raw = (0x2000).to_bytes(2, "big") + len(value).to_bytes(4, "big") + value
+    make_old(broker)
+    with broker.channel() as channel:
+        channel.basic_publish(queue_migration._Verbatim("body", raw), exchange="", routing_key=NAME)
+    put(broker, "one")
+
+    assert migrate(broker)
+
+    unreadable, one = take_all(broker)
+    assert (bytes(unreadable.body), one.properties["message_id"]) == (b"body", "one")
+    assert b"kx\x00\x00\x00\x03abc" in unreadable.properties[UNDECODABLE]
 
 
 def test_a_quorum_queue_with_another_limit_is_migrated_in_order(broker):

@@ -1,6 +1,8 @@
 """Each system check finds what it is there for, and nothing in the settings as they are."""
 
+import re
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +11,11 @@ from django.conf import settings
 from django.core import checks as django_checks
 
 from contracts.billing import RefundPayment
-from messaging import checks, handling
+from messaging import checks, gauges, handling, metrics
 from messaging.checks import RULES
 from messaging.worker import serve
 
+ROOT = Path(__file__).resolve().parents[3]
 BROKEN = {
     "broker_transport_options": {},
     "task_acks_late": False,
@@ -148,3 +151,16 @@ def test_access_is_checked_for_deployment(monkeypatch):
     monkeypatch.setattr(settings, "METRICS_TOKEN", "a-token-of-enough-characters")
     monkeypatch.setattr(settings, "BROKER_URL", "amqp://shop:secret@127.0.0.1/")
     assert checks.check_access() == []
+
+
+def test_the_published_table_has_every_check_and_every_figure():
+    source = "".join(path.read_text() for path in (ROOT / "messaging").glob("*checks.py"))
+    published = (ROOT / "docs" / "checks.md").read_text()
+    assert set(re.findall(r"messaging\.[EWI]\d{3}", source)) == set(
+        re.findall(r"messaging\.[EWI]\d{3}", published)
+    )
+
+    howto = (ROOT / "docs" / "howto.md").read_text()
+    told = {gauge.name for gauge in gauges.gauges()}
+    told |= {metric.name for metric in metrics.REGISTRY.collect() if metric.name.startswith("makegood_")}
+    assert sorted(name for name in told if f"`{name}" not in howto) == []
