@@ -24,6 +24,7 @@ from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.metrics import Outcome
+from messaging.observing import observed
 from messaging.ordering import order_of
 from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
@@ -50,6 +51,7 @@ class _CallUnderWay(Exception):
         self.until = until
 
 
+@observed
 def consume(service: str, delivery: Delivery) -> Outcome:
     """Handle one delivery in the service's database, and say what became of it.
 

@@ -92,6 +92,8 @@ class RunningShop:
             gateway_port=self.gateway_port,
             gateway_books=self._books,
         )
+        self.ports = {process.name: process.port for process in table if process.port is not None}
+        """Where each process answers /metrics, /healthz and /readyz."""
         self.processes = Supervisor(
             [process for process in table if process.name != "flower"],
             sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
