@@ -11,6 +11,7 @@ from django.db import connections, transaction
 from eventstore.store import Statement
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope, utc_now
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
 
 _RECORD = """
@@ -79,6 +80,7 @@ def record(
             ],
         )
         is_first_record = cursor.fetchone() is not None
+        failpoint("attempt.recorded")
         if also is not None:
             cursor.execute(*also)
         if is_first_record and next_attempt_at is not None:

@@ -19,6 +19,7 @@ from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
+from messaging.failpoints import failpoint
 from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
@@ -55,6 +56,7 @@ def consume(service: str, delivery: Delivery) -> None:
             if delivery.is_redelivered and is_settled(envelope, service=service):
                 return
             _attempt(handler, message, envelope=envelope, delivery=delivery)
+            failpoint("consumer.committed")
             return
         except (Error, ConcurrentAppend) as error:
             if isinstance(error, Error) and is_away(error, database=database):
@@ -108,7 +110,9 @@ def _run(handler: Handler, message: Message, *, envelope: Envelope) -> None:
         if key not in free:
             _answer_again(key, message, work=work)
             return
+        failpoint("consumer.claimed")
         reply = handler.run(message)
+        failpoint("consumer.handled")
         if reply is not None:
             _finish(work, reply, [key] if action is None else [action, key])
 
@@ -122,13 +126,16 @@ def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Enve
         if begun is None:
             return
         request, fence = begun
+    failpoint("consumer.started")
     try:
         outcome = handler.call(request, key)
+        failpoint("consumer.called")
         with unit_of_work(service, cause=envelope) as work:
             if not idempotency.is_held(key, fence=fence, consumer=service, database=work.database):
                 raise LeaseLost("another delivery has taken this call over and stores its outcome")
             reply = handler.conclude(message, outcome)
             _finish(work, reply, [key] if action is None else [action, key])
+            failpoint("consumer.concluded")
     except (LeaseLost, Error):
         raise
     except Exception as error:

@@ -21,6 +21,7 @@ from django.db import connections
 from kombu.exceptions import OperationalError
 
 from messaging.envelope import Envelope
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import CHANNEL
 from messaging.publishing import Answers, Publisher, Wire
 
@@ -114,12 +115,16 @@ class Relay:
             rows = cursor.fetchall()
             if not rows:
                 return 0
+            failpoint("relay.claimed")
             messages, unreadable = _wires(rows)
             answers = self._publisher.publish(messages, wait=WAIT_FOR_ANSWERS)
+            failpoint("relay.published")
             answers.refused.update(unreadable)
             if len(rows) == 1 and isinstance(answers.failure, _OF_THE_MESSAGE):
                 answers.refused[rows[0][0]] = f"it breaks the channel: {answers.failure}"
             self._settle(cursor, answers)
+            failpoint("relay.deleted")
+        failpoint("relay.committed")
         unknown = len(rows) - len(answers.confirmed) - len(answers.refused)
         if unknown or answers.failure is not None:
             # The next batches are of one row, then two, four: a row that breaks the channel is found, and set aside.

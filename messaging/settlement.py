@@ -12,6 +12,7 @@ from messaging.database import wait_until_back
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope
 from messaging.errors import InvalidMessage, MessagingError, PermanentError
+from messaging.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
         log.warning("%s: the failure cannot be recorded yet, trying again: %s", service, str(error).strip())
         wait_until_back(settings.SERVICES[service])
         return False
+    failpoint("attempt.committed")
     log.warning(
         "%s %s: attempt %s failed, %s: %s: %s",
         envelope.type,

@@ -19,6 +19,7 @@ from eventstore.store import NewEvent, Statement
 from messaging import topology
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.errors import NoUnitOfWork
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
 
 _current: ContextVar["UnitOfWork | None"] = ContextVar("unit_of_work", default=None)
@@ -153,6 +154,8 @@ def unit_of_work(
         with transaction.atomic(using=work.database):
             yield work
             work.flush()
+            if cause is not None:
+                failpoint("consumer.flushed")
     finally:
         _current.reset(token)
 

@@ -18,7 +18,7 @@ from kombu import Connection
 
 from launcher import environment as environments
 from launcher import ports
-from launcher.processes import process_table
+from launcher.processes import Process, process_table
 from launcher.servers import Servers
 from launcher.supervisor import Supervisor
 from messaging import topology
@@ -84,6 +84,13 @@ class RunningShop:
     def use(self, environment: dict[str, str]) -> None:
         """Let the processes, before they are started, have this environment."""
         self.environment = environment
+        self.processes = Supervisor(
+            self.table(environment),
+            sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
+        )
+
+    def table(self, environment: dict[str, str]) -> list[Process]:
+        """The processes that make the shop."""
         table = process_table(
             ROOT,
             environment,
@@ -92,10 +99,7 @@ class RunningShop:
             gateway_port=self.gateway_port,
             gateway_books=self._books,
         )
-        self.processes = Supervisor(
-            [process for process in table if process.name != "flower"],
-            sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
-        )
+        return [process for process in table if process.name != "flower"]
 
     def _environment(self) -> dict[str, str]:
         given = environments.read(Path(os.environ["MAKEGOOD_ENV_FILE"]))
