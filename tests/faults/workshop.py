@@ -1,8 +1,10 @@
-"""A few processes of the shop, with databases and a virtual host of their own, and the service that makes trouble."""
+"""A part of the shop in which faults are made: a relay, a worker that makes trouble, and proxies between all."""
 
+import json
 import signal
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,11 +12,12 @@ from uuid import UUID, uuid4
 from django.db import connections, transaction
 from kombu import Connection
 
-from launcher.processes import Process
+from launcher.processes import RELAY, Process
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.models import FailedAttempt
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
 from tests.databases import Databases
+from tests.faults.proxy import Proxy
 from tests.running_shop import ROOT, RunningShop, wait_until
 
 SERVICES = ROOT / "tests" / "faults" / "services"
@@ -31,31 +34,51 @@ class Trouble:
 
 
 class Workshop(RunningShop):
-    """`only` are the names of the processes; `own` is what a single one has in its environment besides."""
+    """A relay, and a worker for the service `trouble`, whose connections all go through proxies.
+
+    Where the handler is to misbehave is told by the message; see tests/faults/services/trouble/handlers.py.
+    """
+
+    time_limit = 2.0
+    """Seconds after which Celery kills the process of a task."""
+    soft_shutdown = 0.5
+    """Seconds that a worker has to finish its tasks when it is told to end."""
 
     def __init__(
-        self,
-        *,
-        databases: Databases,
-        folder: Path,
-        broker_url: str,
-        only: Iterable[str],
-        own: Mapping[str, Mapping[str, str]] | None = None,
-        prefix: str = "workshop",
+        self, *, databases: Databases, folder: Path, broker_url: str, prefix: str = "workshop"
     ) -> None:
         self.broker_url = broker_url
         self.runs_folder = folder / "runs"
         self.runs_folder.mkdir()
         self._databases = databases
-        self._only = tuple(only)
-        self._own = dict(own or {})
         super().__init__(databases=databases, folder=folder, prefix=prefix)
         self.use({**self.environment, "BROKER_URL": broker_url})
 
+    def put_between(
+        self, relay_broker: Proxy, relay_database: Proxy, worker_broker: Proxy, worker_database: Proxy
+    ) -> None:
+        """Let the processes, before they are started, reach their servers through these."""
+        self.relay_broker, self.relay_database = relay_broker, relay_database
+        self.worker_broker, self.worker_database = worker_broker, worker_database
+        self.use(self.environment)
+
+    def heal(self) -> None:
+        for proxy in self._proxies():
+            proxy.heal()
+
     def table(self, environment: dict[str, str]) -> list[Process]:
         known = {process.name: process for process in super().table(environment)}
-        known[WORKER] = self._trouble_worker(known["billing-worker"])
-        return [self._with_its_own(known[name]) for name in self._only]
+        relay, worker = known[RELAY], known["billing-worker"]
+        argv = tuple("trouble@%h" if part == "billing@%h" else part for part in worker.argv)
+        worker = replace(
+            worker, name=WORKER, argv=argv, environment={**worker.environment, "SERVICE": "trouble"}
+        )
+        if not self._proxies():
+            return [relay, worker]
+        return [
+            _through(relay, self.relay_broker, self.relay_database),
+            _through(worker, self.worker_broker, self.worker_database),
+        ]
 
     def start(self) -> None:
         """Declare the queues and empty them; then start the processes."""
@@ -116,20 +139,24 @@ class Workshop(RunningShop):
         return list(FailedAttempt.objects.filter(message_id=trouble.message_id).order_by("attempt"))
 
     def dead_letter(self, trouble: Trouble, *, timeout: float = 60) -> dict[str, Any]:
-        """The headers of its dead letter, once the broker has it; other letters are lost by this."""
-        found: list[dict[str, Any]] = []
+        """The headers of its dead letter, once the broker has it."""
+        return self.dead_letters(trouble, timeout=timeout)[0]
 
-        def is_there() -> bool:
-            found.extend(
-                headers
-                for headers in self.take_dead("trouble")
-                if headers.get("message_id") == str(trouble.message_id)
-            )
-            return bool(found)
+    def dead_letters(self, *troubles: Trouble, timeout: float = 60) -> list[dict[str, Any]]:
+        """The headers of their dead letters, once the broker has them all; fails on any other letter."""
+        found: dict[str, dict[str, Any]] = {}
+        wanted = [str(trouble.message_id) for trouble in troubles]
 
-        wait_until(is_there, what=f"a dead letter (see {self.log_file})", timeout=timeout)
-        assert len(found) == 1, "more than one dead letter of one message"
-        return found[0]
+        def are_there() -> bool:
+            for headers in self.take_dead("trouble"):
+                name = headers["message_id"]
+                assert name in wanted, f"a dead letter that nobody expects: {headers}"
+                assert name not in found, f"a second dead letter of one message: {headers}"
+                found[name] = headers
+            return len(found) == len(wanted)
+
+        wait_until(are_there, what=f"{len(wanted)} dead letters (see {self.log_file})", timeout=timeout)
+        return [found[name] for name in wanted]
 
     def take_dead(self, service: str) -> list[dict[str, Any]]:
         """Take the dead letters of a service; returns their headers."""
@@ -164,6 +191,16 @@ class Workshop(RunningShop):
         """Run `rabbitmqctl` on the suite's broker."""
         return self.servers.rabbitmq.control(*arguments)
 
+    @contextmanager
+    def policy(self, queue: str, definition: dict[str, Any]) -> Iterator[None]:
+        """Inside, the broker treats this queue so, whatever arguments it was declared with."""
+        vhost = self.broker_url.rpartition("/")[2]
+        self.control_broker("set_policy", "-p", vhost, "fault", f"^{queue}$", json.dumps(definition))
+        try:
+            yield
+        finally:
+            self.control_broker("clear_policy", "-p", vhost, "fault")
+
     def _unfinished(self) -> int:
         listed = self.control_broker(
             "list_queues", "-p", self.broker_url.rpartition("/")[2], "name", "messages"
@@ -186,17 +223,24 @@ class Workshop(RunningShop):
             "DJANGO_SETTINGS_MODULE": "trouble_settings",
             "PYTHONPATH": str(SERVICES),
             "TROUBLE_FOLDER": str(self.runs_folder),
+            "TROUBLE_TIME_LIMIT": str(self.time_limit),
+            "TROUBLE_SOFT_SHUTDOWN": str(self.soft_shutdown),
             "RETRY_ATTEMPTS": "3",
             "RETRY_FIRST_PAUSE": "0.05",
         }
 
-    def _trouble_worker(self, like: Process) -> Process:
-        argv = tuple("trouble@%h" if part == "billing@%h" else part for part in like.argv)
-        return Process(WORKER, argv, {**like.environment, "SERVICE": "trouble"}, like.directory, like.stage)
+    def _proxies(self) -> list[Proxy]:
+        names = ("relay_broker", "relay_database", "worker_broker", "worker_database")
+        return [getattr(self, name) for name in names if hasattr(self, name)]
 
-    def _with_its_own(self, process: Process) -> Process:
-        environment = {**process.environment, **self._own.get(process.name, {})}
-        return Process(process.name, process.argv, environment, process.directory, process.stage)
+
+def _through(process: Process, broker: Proxy, database: Proxy) -> Process:
+    given = process.environment
+    own = {
+        "BROKER_URL": broker.instead_of(given["BROKER_URL"]),
+        "DATABASE_URL": database.instead_of(given["DATABASE_URL"]),
+    }
+    return replace(process, environment={**given, **own})
 
 
 def a_row(
