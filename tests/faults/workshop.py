@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from uuid import UUID, uuid4
 from django.db import connections, transaction
 from kombu import Connection
 
-from launcher.processes import RELAY, Process
+from launcher.processes import ORCHESTRATOR, RELAY, Process
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.models import FailedAttempt
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
@@ -73,9 +74,11 @@ class Workshop(RunningShop):
         worker = replace(
             worker, name=WORKER, argv=argv, environment={**worker.environment, "SERVICE": "trouble"}
         )
+        orchestrator = known[ORCHESTRATOR]
         if not self._proxies():
-            return [relay, worker]
+            return [relay, worker, orchestrator]
         return [
+            orchestrator,
             _through(relay, self.relay_broker, self.relay_database),
             _through(worker, self.worker_broker, self.worker_database),
         ]
@@ -87,7 +90,7 @@ class Workshop(RunningShop):
         declared = self.manage("declare_topology")
         assert declared.returncode == 0, declared.stderr
         self.purge()
-        self.processes.start()
+        self.processes.start(RELAY, WORKER)
 
     def stop(self) -> None:
         super().stop()
@@ -128,11 +131,25 @@ class Workshop(RunningShop):
             cursor.execute("SELECT count(*) FROM trouble_effect WHERE effect = %s", [trouble.effect])
             return int(cursor.fetchone()[0])
 
+    def count_effects(self) -> int:
+        """How many effects are committed, of whatever message."""
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM trouble_effect")
+            return int(cursor.fetchone()[0])
+
     def wait_for_effect(self, *troubles: Trouble, timeout: float = 60) -> None:
+        effects = [trouble.effect for trouble in troubles]
+
+        def are_there() -> bool:
+            with connections["default"].cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(DISTINCT effect) FROM trouble_effect WHERE effect = ANY(%s::uuid[])",
+                    [effects],
+                )
+                return bool(cursor.fetchone()[0] == len(effects))
+
         wait_until(
-            lambda: all(self.effects(trouble) for trouble in troubles),
-            what=f"the effects of {len(troubles)} messages (see {self.log_file})",
-            timeout=timeout,
+            are_there, what=f"the effects of {len(troubles)} messages (see {self.log_file})", timeout=timeout
         )
 
     def failures(self, trouble: Trouble) -> list[FailedAttempt]:
@@ -200,6 +217,15 @@ class Workshop(RunningShop):
             yield
         finally:
             self.control_broker("clear_policy", "-p", vhost, "fault")
+
+    def broker_log(self) -> str:
+        """What the broker has written."""
+        return self.servers.rabbitmq.log.read_text(errors="replace")
+
+    @staticmethod
+    def let_pass(seconds: float) -> None:
+        """Let a fault last: the time itself is what a test is about, and there is no condition to wait for."""
+        time.sleep(seconds)
 
     def _unfinished(self) -> int:
         listed = self.control_broker(
