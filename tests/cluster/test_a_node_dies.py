@@ -13,7 +13,7 @@ from tests.databases import Databases
 from tests.faults.workshop import Workshop
 from tests.running_shop import used_by_a_test, wait_until
 
-MESSAGES = 3_000
+MESSAGES = 1_500
 
 
 @pytest.fixture(scope="module")

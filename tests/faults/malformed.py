@@ -129,6 +129,7 @@ def _envelopes(headers: dict[str, Any], body: str) -> dict[str, Case]:
         "attempt a text": {"attempt": "last"},
         "saga no uuid": {"saga_id": "checkout"},
         "sequence a table": {"sequence": {"a": 1}},
+        "half a surrogate": {"correlation_id": b"\xed\xa0\x80".decode("utf-8", "surrogatepass")},
     }
     return {
         f"envelope: {name}": (

@@ -87,28 +87,26 @@ def test_what_the_broker_returns_or_closes_the_channel_for_is_set_aside_and_hold
 
 def test_what_a_full_queue_refuses_stays_in_the_outbox_until_there_is_room(workshop: Workshop) -> None:
     workshop.processes.stop(WORKER)
-    try:
-        with workshop.policy("trouble", {"max-length": 5}):
+    with workshop.policy("trouble", {"max-length": 5}):
+        try:
             troubles = workshop.send_all([WELL] * 10)
             wait_until(lambda: not waiting(), what="the queue to be filled over its limit")
             # A quorum queue tells its publishers that it is full; what is under way until then it takes.
             while not any("the broker refused it (nack)" in row.last_error for row in waiting()):
                 assert len(troubles) < 500, "the queue is never full"
                 troubles += workshop.send_all([WELL] * 5)
-                wait_until(
-                    lambda: all(row.failures for row in waiting()), what="the relay to have tried them"
-                )
-    finally:
-        workshop.processes.start(WORKER)
+                wait_until(lambda: all(row.failures for row in waiting()), what="the relay to have tried them")
+        finally:
+            workshop.processes.start(WORKER)
 
-    assert_each_had_one_effect(workshop, troubles)
+        assert_each_had_one_effect(workshop, troubles)
 
 
 @pytest.mark.parametrize(
     ("alarm", "all_clear"),
     [
         (("set_vm_memory_high_watermark", "0"), ("set_vm_memory_high_watermark", "0.4")),
-        (("set_disk_free_limit", "1000TB"), ("set_disk_free_limit", "50MB")),
+        (("set_disk_free_limit", "999GB"), ("set_disk_free_limit", "50MB")),
     ],
     ids=["memory", "disk"],
 )
