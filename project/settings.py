@@ -206,5 +206,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_HEARTBEAT = 30
+# Seconds. A worker says goodbye to a lost connection and would wait for the answer of a peer that hangs for ever.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"read_timeout": 20, "write_timeout": 20}
 CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"

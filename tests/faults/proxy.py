@@ -146,10 +146,8 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         self._end_all(with_reset=False)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        # What is passed on ends with its connection; a task that were cancelled would complain of it.
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
     def _end_all(self, *, with_reset: bool) -> None:
         for link in list(self._links):

@@ -95,7 +95,9 @@ def test_what_a_full_queue_refuses_stays_in_the_outbox_until_there_is_room(works
             while not any("the broker refused it (nack)" in row.last_error for row in waiting()):
                 assert len(troubles) < 500, "the queue is never full"
                 troubles += workshop.send_all([WELL] * 5)
-                wait_until(lambda: all(row.failures for row in waiting()), what="the relay to have tried them")
+                wait_until(
+                    lambda: all(row.failures for row in waiting()), what="the relay to have tried them"
+                )
         finally:
             workshop.processes.start(WORKER)
 
