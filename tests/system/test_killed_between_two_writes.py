@@ -35,13 +35,19 @@ def test_a_process_killed_between_two_writes_loses_and_doubles_nothing(
 ) -> None:
     shop = armed
     shop.arm(point)
-    orders = [shop.place_order(**wanted) for wanted, _ in WANTED * 2]
-
-    wait_until(lambda: shop.was_reached(point), what=f"a process to be killed at {point}")
+    orders: list[PlacedOrder] = []
+    while not shop.was_reached(point):
+        # Whether messages are handled in a batch or alone, and so by which points they come, is a matter of chance.
+        assert len(orders) < 100, f"no process comes by {point}"
+        orders += [shop.place_order(**wanted) for wanted, _ in WANTED * 2]
+        wait_until(
+            lambda: shop.was_reached(point) or sagas_are_finished(orders),
+            what=f"a process to come by {point}",
+        )
     wait_until(lambda: sagas_are_finished(orders), what=f"the sagas to be finished (see {shop.log_file})")
     shop.settle(*orders)
 
-    assert [order.status for order in orders] == [end for _, end in WANTED * 2]
+    assert [order.status for order in orders] == [end for _, end in WANTED] * (len(orders) // len(WANTED))
     for order in orders:
         charged = [charge for charge in shop.charges(order) if charge["captured"]]
         assert len(charged) == (order.status == "confirmed")
