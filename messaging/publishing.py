@@ -45,7 +45,10 @@ class Publisher:
 
     def __init__(self, broker_url: str, *, heartbeat: int = 30) -> None:
         self._connection = Connection(
-            broker_url, heartbeat=heartbeat, connect_timeout=5, transport_options={"write_timeout": 5}
+            broker_url,
+            heartbeat=heartbeat,
+            connect_timeout=5,
+            transport_options={"read_timeout": 10, "write_timeout": 5},
         )
         self._is_blocked = False
         self._published = 0

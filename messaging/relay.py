@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 
 from messaging import metrics, vitality
 from messaging.envelope import Envelope
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import CHANNEL
 from messaging.publishing import Answers, Publisher, Wire
 
@@ -127,15 +128,19 @@ class Relay:
             rows = cursor.fetchall()
             if not rows:
                 return 0
+            failpoint("relay.claimed")
             messages, unreadable = _wires(rows)
             self._message_ids = {row[0]: row[1] for row in rows}
             begun = time.monotonic()
             answers = self._publisher.publish(messages, wait=WAIT_FOR_ANSWERS)
             seconds = time.monotonic() - begun
+            failpoint("relay.published")
             answers.refused.update(unreadable)
             if len(rows) == 1 and isinstance(answers.failure, _OF_THE_MESSAGE):
                 answers.refused[rows[0][0]] = f"it breaks the channel: {answers.failure}"
             self._settle(cursor, answers)
+            failpoint("relay.deleted")
+        failpoint("relay.committed")
         unknown = len(rows) - len(answers.confirmed) - len(answers.refused)
         metrics.batch_published(
             self._database,
