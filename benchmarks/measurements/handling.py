@@ -1,0 +1,120 @@
+"""How many commands a second a worker handles, against a bare Celery task that changes the same row."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks.comparing import Contender, Figure, Outcome, in_turns, ratio
+from benchmarks.filling import Sender
+from benchmarks.messages import BATCH, REPLIES, SERVICE, CountUp, CountUpInBatch
+from benchmarks.peers import bare_names
+from benchmarks.scale import Scale
+from benchmarks.stage import Place, Running, Stage, wait_while_running
+
+CONCURRENCY = 2
+AT_LEAST_OF_BARE = 0.6
+AT_LEAST_OF_BARE_IN_BATCHES = 2.0
+ONE, MANY, BARE = "one by one", f"in batches of {BATCH}", "bare Celery task"
+
+
+def measure(stage: Stage, scale: Scale) -> Outcome:
+    place = stage.place("small")
+    cost = json.loads(stage.run(place, "-m", "benchmarks.cost"))
+    with ExitStack() as stack:
+        worker = stack.enter_context(stage.worker(place, concurrency=CONCURRENCY))
+        contenders: dict[str, Contender] = {
+            ONE: handling(place, worker, CountUp, count=scale.commands),
+        }
+        if cost["can_batch"]:
+            contenders[MANY] = handling(place, worker, CountUpInBatch, count=2 * scale.commands)
+        if stage.has_peers:
+            place.declare(bare_names.QUEUE)
+            bare = stack.enter_context(bare_worker(stage, place))
+            contenders[BARE] = bare_handling(place, bare, count=scale.commands)
+        series = in_turns(contenders, turns=scale.turns, longest=scale.longest)
+    if stage.has_peers:
+        place.delete_queues(bare_names.QUEUE)
+
+    def against_bare(name: str) -> float | None:
+        return ratio(series[name], series[BARE]) if {name, BARE} <= series.keys() else None
+
+    return Outcome(
+        figures=(
+            Figure("handling", "rate, one by one", series[ONE].median, unit="commands/s"),
+            Figure("handling", f"one by one against a {BARE}", against_bare(ONE), target=AT_LEAST_OF_BARE),
+            Figure(
+                "handling",
+                f"{MANY} against a {BARE}",
+                against_bare(MANY),
+                target=AT_LEAST_OF_BARE_IN_BATCHES,
+                detail="" if cost["can_batch"] else "not available: handlers declare no batches",
+            ),
+            Figure("handling", "commits for a command", cost["commits"], unit="", target=1, comparison="<="),
+            Figure("handling", "statements for a command", cost["statements"], unit=""),
+            Figure("handling", "round trips for a command", cost["round_trips"], unit=""),
+        ),
+        series=series,
+        settings={
+            "commands": scale.commands,
+            "pool": f"prefork, {CONCURRENCY} processes, acks_late, prefetch 4 each, quorum queues",
+            "bare task": "one UPDATE of the same row on a psycopg2 connection that stays open, no task events",
+            "ours": "the project's settings; task events on; replies end in the outbox",
+        },
+    )
+
+
+def bare_worker(stage: Stage, place: Place) -> Any:
+    return stage.running(
+        place,
+        "worker-bare",
+        *("-m", "celery", "-A", "benchmarks.peers.bare_celery", "worker", "-n", "bare@%h"),
+        f"--concurrency={CONCURRENCY}",
+        python=stage.peers_python,
+    )
+
+
+def handling(
+    place: Place, worker: Running, kind: type[CountUp] | type[CountUpInBatch], *, count: int
+) -> Contender:
+    def contend() -> float:
+        rate = _timed(place, worker, lambda: Sender(place).commands(kind, count), count=count)
+        _forget_replies(place)
+        return rate
+
+    return contend
+
+
+def bare_handling(place: Place, worker: Running, *, count: int) -> Contender:
+    return lambda: _timed(
+        place,
+        worker,
+        lambda: Sender(place).bare(bare_names.TASK, bare_names.QUEUE, count),
+        count=count,
+    )
+
+
+def _timed(place: Place, worker: Running, send: Callable[[], None], *, count: int, timeout: float = 300) -> float:
+    """Commands a second from when all are in the queue, and some of them handled, until the last is handled."""
+    observer = place.connect()
+    try:
+        before = place.counted(observer)
+        send()
+        began, done = time.perf_counter(), place.counted(observer) - before
+        wait_while_running(
+            lambda: place.counted(observer) - before >= count,
+            worker,
+            what=f"{count} commands to be handled",
+            timeout=timeout,
+        )
+        left = count - done
+        return left / (time.perf_counter() - began) if left else float("nan")
+    finally:
+        observer.close()
+
+
+def _forget_replies(place: Place) -> None:
+    """The replies wait in the outbox, for no relay runs: the worker alone is measured."""
+    place.query(f"DELETE FROM messaging_outboxmessage WHERE type = 'benchmarks.counted_up.v1'")
+    place.purge(SERVICE, REPLIES)
