@@ -50,7 +50,7 @@ STEP_DEADLINE = env.number("STEP_DEADLINE", 60, least=0.1)
 """Seconds from sending a saga step's command until the step is overdue."""
 STEP_REPEAT_LONGEST = env.number("STEP_REPEAT_LONGEST", 300, least=0.1)
 """Longest pause, in seconds, between two sendings of a command that is repeated until it is answered."""
-RELAY_BATCH = env.whole("RELAY_BATCH", 200, least=1)
+RELAY_BATCH = env.whole("RELAY_BATCH", 500, least=1)
 RELAY_POLL = env.number("RELAY_POLL", 5, least=0.1)
 """Seconds between looks at the outbox when no notification comes."""
 ORCHESTRATOR_BATCH = env.whole("ORCHESTRATOR_BATCH", 50, least=1)

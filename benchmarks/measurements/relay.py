@@ -14,7 +14,7 @@ from benchmarks.peers import outbox_names
 from benchmarks.scale import Scale
 from benchmarks.stage import COUNTERS, Place, Running, Stage, wait_while_running
 
-WINDOW = 200
+WINDOW = 500
 """Unconfirmed messages, ours and the limit's: RELAY_BATCH."""
 AT_LEAST_OF_PEER = 10.0
 AT_LEAST_OF_LIMIT = 0.6
