@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Contender = Callable[[], float]
+Contender = Callable[[float], float]
+"""Does this share of the work of a turn, and returns the rate."""
+
+WARM_UP = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,20 +80,20 @@ class Outcome:
 def in_turns(
     contenders: Mapping[str, Contender], *, turns: int, longest: float, warm_up: bool = True
 ) -> dict[str, Series]:
-    """Measure each contender once a turn; returns what each reached. The first turn only warms up.
+    """Measure each contender once a turn; returns what each reached. A tenth of a turn goes before, to warm up.
 
     After `longest` seconds no further turn is begun, so that a slow machine gives fewer turns and not a longer run.
     """
     until = time.monotonic() + longest
     if warm_up:
         for measure in contenders.values():
-            measure()
+            measure(WARM_UP)
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(turns):
         if turn and time.monotonic() > until:
             break
         for name, measure in contenders.items():
-            found[name].append(measure())
+            found[name].append(measure(1.0))
     return {name: Series(tuple(values)) for name, values in found.items()}
 
 

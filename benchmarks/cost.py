@@ -25,9 +25,7 @@ def main() -> None:
     def deliver(counter: int) -> None:
         wire = wire_of(CountUp(counter=counter, note=NOTE))
         payload = json.loads(wire.body)[0][0]
-        consume(
-            SERVICE, Delivery(headers=wire.headers, payload=payload, exchange="commands", routing_key="")
-        )
+        consume(SERVICE, Delivery(headers=wire.headers, payload=payload, exchange="commands", routing_key=""))
 
     connection = connections[settings.SERVICES[SERVICE]]
     deliver(0)

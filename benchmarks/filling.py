@@ -12,7 +12,9 @@ from contracts.message import Message
 from messaging.envelope import Envelope, new_message_id
 from messaging.publishing import Publisher, Wire
 
-NOTE = "so many words that the body is as long as that of a usual command of the shop, about two hundred bytes"
+NOTE = (
+    "so many words that the body is as long as that of a usual command of the shop, about two hundred bytes"
+)
 
 _UUID7 = """(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint - {age} + number), 12, '0')
              || '7' || substr(md5('{salt}' || number), 1, 3) || '8' || substr(md5('{salt}' || number), 4, 15))::uuid"""
@@ -90,9 +92,7 @@ def fill_keys(place: Place, count: int, *, chunk: int = 1_000_000) -> None:
             cursor.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
             remade = _drop_indexes(cursor, "messaging_idempotencykey")
             for first in range(1, count + 1, chunk):
-                cursor.execute(
-                    insert, {"first": first, "last": min(first + chunk - 1, count), "all": count}
-                )
+                cursor.execute(insert, {"first": first, "last": min(first + chunk - 1, count), "all": count})
             for statement in remade:
                 cursor.execute(statement)
     finally:

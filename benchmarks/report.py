@@ -16,7 +16,14 @@ from benchmarks.stage import ROOT, Stage
 BEGIN, END = "<!-- results: written by make bench -->", "<!-- end of results -->"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 _PACKAGES = ("celery", "kombu", "amqp", "Django", "psycopg2-binary", "msgspec")
-_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level", "shared_buffers")
+_SETTINGS = (
+    "server_version",
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "wal_level",
+    "shared_buffers",
+)
 
 
 def facts(stage: Stage, scale: Scale, *, seconds: float) -> dict[str, Any]:

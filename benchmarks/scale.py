@@ -17,6 +17,7 @@ class Scale:
     waiting_rows: int
     keys: int
     due_rows: int
+    seconds_of_pile: float
     memory_messages: int
 
 
@@ -24,13 +25,14 @@ FULL = Scale(
     name="full",
     turns=5,
     longest=90,
-    relay_rows=20_000,
+    relay_rows=10_000,
     peer_rows=1_000,
     commands=3_000,
     latency_samples=1_500,
     waiting_rows=1_000_000,
     keys=10_000_000,
     due_rows=1_000_000,
+    seconds_of_pile=4,
     memory_messages=100_000,
 )
 QUICK = Scale(
@@ -44,5 +46,6 @@ QUICK = Scale(
     waiting_rows=2_000,
     keys=2_000,
     due_rows=2_000,
+    seconds_of_pile=0.5,
     memory_messages=400,
 )

@@ -138,13 +138,11 @@ class Stage:
 
     def environment(self, place: Place, **more: str) -> dict[str, str]:
         """Of a process at that place. It knows one database: every service shares it."""
-        inherited = {
-            key: value for key, value in os.environ.items() if not _SETTINGS_OF_SERVICES.match(key)
-        }
+        inherited = {key: value for key, value in os.environ.items() if not _SETTINGS_OF_SERVICES.match(key)}
+        inherited.pop("DJANGO_SETTINGS_MODULE", None)
         return {
             **inherited,
             "MAKEGOOD_ENV_FILE": str(place.env_file),
-            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
             "DATABASE_URL": place.database_url,
             "BROKER_URL": place.broker_url,
             "LOG_LEVEL": "WARNING",
@@ -155,12 +153,17 @@ class Stage:
     def manage(self, place: Place, *arguments: str) -> None:
         self.run(place, "manage.py", *arguments)
 
+    def _environment_for(self, place: Place, python: Path | None, more: Mapping[str, str]) -> dict[str, str]:
+        """A peer knows nothing of our settings."""
+        ours = {} if python else {"DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
+        return self.environment(place, **{**ours, **more})
+
     def run(self, place: Place, *arguments: str, python: Path | None = None, **environment: str) -> str:
         """Run a Python program to its end; returns what it printed."""
         finished = subprocess.run(
             [str(python or self.python), *arguments],
             cwd=ROOT,
-            env=self.environment(place, **environment),
+            env=self._environment_for(place, python, environment),
             capture_output=True,
             text=True,
             timeout=600,
@@ -182,7 +185,7 @@ class Stage:
             process = subprocess.Popen(
                 [str(python or self.python), *arguments],
                 cwd=ROOT,
-                env=self.environment(place, **environment),
+                env=self._environment_for(place, python, environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if name == "raw" else sink,
                 stderr=subprocess.STDOUT if name != "raw" else sink,
@@ -274,10 +277,10 @@ def wait_while_running(condition: Any, *processes: Running, what: str, timeout: 
             process.check()
         return bool(condition())
 
-    wait_until(holds, what=f"{what} (logs: {', '.join(str(each.log) for each in processes)})", timeout=timeout)
+    wait_until(
+        holds, what=f"{what} (logs: {', '.join(str(each.log) for each in processes)})", timeout=timeout
+    )
 
 
 def python_of(virtualenv: Path) -> Path:
     return virtualenv / "bin" / "python"
-
-

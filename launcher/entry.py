@@ -42,9 +42,7 @@ def main(arguments: Sequence[str]) -> int:
             stop_instance(instances.up(ROOT), explain=console.say)
             console.say("nothing of `make up` runs any more")
         elif command == "clean":
-            remove(
-                instances.up(ROOT), instances.test(ROOT), instances.bench(ROOT), explain=console.say
-            )
+            remove(instances.up(ROOT), instances.test(ROOT), instances.bench(ROOT), explain=console.say)
             console.say(".dev/ is removed")
         else:
             print(f"There is no command {command!r}.\n{HELP}", file=sys.stderr)

@@ -42,9 +42,7 @@ def publish_frames(
 
     Raises `FrameSyntaxError` where a name is longer than 255 bytes, or a header holds what a table cannot.
     """
-    method = b"".join(
-        (_METHOD.pack(_BASIC, _PUBLISH, 0), _short(exchange), _short(routing_key), _MANDATORY)
-    )
+    method = b"".join((_METHOD.pack(_BASIC, _PUBLISH, 0), _short(exchange), _short(routing_key), _MANDATORY))
     table = _table(headers)
     properties = b"".join(
         (

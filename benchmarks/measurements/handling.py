@@ -78,24 +78,28 @@ def bare_worker(stage: Stage, place: Place) -> Any:
 def handling(
     place: Place, worker: Running, kind: type[CountUp] | type[CountUpInBatch], *, count: int
 ) -> Contender:
-    def contend() -> float:
-        rate = _timed(place, worker, lambda: Sender(place).commands(kind, count), count=count)
-        _forget_replies(place)
+    def contend(share: float) -> float:
+        some = max(1, int(share * count))
+        rate = timed(place, worker, lambda: Sender(place).commands(kind, some), count=some)
+        forget_replies(place)
         return rate
 
     return contend
 
 
 def bare_handling(place: Place, worker: Running, *, count: int) -> Contender:
-    return lambda: _timed(
-        place,
-        worker,
-        lambda: Sender(place).bare(bare_names.TASK, bare_names.QUEUE, count),
-        count=count,
-    )
+    def contend(share: float) -> float:
+        some = max(1, int(share * count))
+        return timed(
+            place, worker, lambda: Sender(place).bare(bare_names.TASK, bare_names.QUEUE, some), count=some
+        )
+
+    return contend
 
 
-def _timed(place: Place, worker: Running, send: Callable[[], None], *, count: int, timeout: float = 300) -> float:
+def timed(
+    place: Place, worker: Running, send: Callable[[], None], *, count: int, timeout: float = 300
+) -> float:
     """Commands a second from when all are in the queue, and some of them handled, until the last is handled."""
     observer = place.connect()
     try:
@@ -114,7 +118,7 @@ def _timed(place: Place, worker: Running, send: Callable[[], None], *, count: in
         observer.close()
 
 
-def _forget_replies(place: Place) -> None:
+def forget_replies(place: Place) -> None:
     """The replies wait in the outbox, for no relay runs: the worker alone is measured."""
-    place.query(f"DELETE FROM messaging_outboxmessage WHERE type = 'benchmarks.counted_up.v1'")
+    place.query("DELETE FROM messaging_outboxmessage WHERE type = 'benchmarks.counted_up.v1'")
     place.purge(SERVICE, REPLIES)

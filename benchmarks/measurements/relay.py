@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import msgspec
 
@@ -51,7 +52,7 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
 def our_relay(stage: Stage, place: Place, *, rows: int) -> Iterator[Contender]:
     """`manage.py relay` runs meanwhile; the contender fills the outbox and waits until it is empty again."""
     with stage.relay(place) as relay:
-        yield lambda: drain(place, relay, rows=rows)
+        yield lambda share: drain(place, relay, rows=max(1, int(share * rows)))
 
 
 def drain(place: Place, relay: Running, *, rows: int, timeout: float = 300) -> float:
@@ -91,14 +92,15 @@ def _peer(stage: Stage, *, rows: int) -> Iterator[Contender]:
         DJANGO_SETTINGS_MODULE="benchmarks.peers.outbox_settings",
     ) as relay:
 
-        def contend() -> float:
+        def contend(share: float) -> float:
+            count = max(1, int(share * rows))
             place.query(
                 "INSERT INTO celery_outbox (created_at, retries, task_id, task_name, args, kwargs, options, "
                 "schema_version) SELECT now(), 0, gen_random_uuid()::text, %s, %s::jsonb, '{}', '{}', 1 "
                 "FROM generate_series(1, %s)",
                 outbox_names.TASK,
                 json.dumps([payload]),
-                rows,
+                count,
             )
             began = time.perf_counter()
             wait_while_running(
@@ -107,7 +109,7 @@ def _peer(stage: Stage, *, rows: int) -> Iterator[Contender]:
                 what="the peer's outbox to be empty",
                 timeout=300,
             )
-            rate = rows / (time.perf_counter() - began)
+            rate = count / (time.perf_counter() - began)
             place.purge(outbox_names.QUEUE)
             return rate
 
@@ -129,10 +131,11 @@ def _limit(stage: Stage, place: Place, *, count: int) -> Iterator[Contender]:
         yield _publishing(raw, place, messages, rounds=count // len(messages))
 
 
-def _publishing(raw: Running, place: Place, messages: list[object], *, rounds: int) -> Callable[[], float]:
-    def contend() -> float:
-        answer = raw.ask({"messages": messages, "rounds": rounds})
+def _publishing(raw: Running, place: Place, messages: list[Any], *, rounds: int) -> Contender:
+    def contend(share: float) -> float:
+        times = max(1, int(share * rounds))
+        answer = raw.ask({"messages": messages, "rounds": times})
         place.purge(SERVICE)
-        return rounds * len(messages) / float(answer["seconds"])
+        return times * len(messages) / float(answer["seconds"])
 
     return contend
