@@ -1,6 +1,6 @@
 """What the inventory can do. An order's articles are locked in the order of their names, so nobody waits in a ring."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,8 @@ from contracts.inventory import (
     ItemReleased,
     ItemReserved,
     ItemSold,
+    ReleaseStock,
+    ReserveStock,
     StockReceived,
     StockReleased,
     StockReserved,
@@ -19,6 +21,7 @@ from contracts.inventory import (
     StockUnavailable,
 )
 from contracts.message import Event
+from contracts.orders import OrderConfirmed
 from contracts.values import Line
 from inventory.aggregate import StockState, evolve, stream_of
 from inventory.errors import InventoryError, NotReservedYet
@@ -109,6 +112,21 @@ def sell(order_id: UUID) -> Event:
     sold = StockSold(order_id=order_id, lines=held.lines)
     _change_reservation(order_id, held, sold, state=Reservation.State.SOLD, lines=held.lines)
     return sold
+
+
+_LOCK_ARTICLES = """
+SELECT 1 FROM inventory_stockitem
+WHERE sku = ANY(%s) OR sku IN (
+    SELECT line ->> 'sku' FROM inventory_reservation, jsonb_array_elements(lines) AS line WHERE order_id = ANY(%s))
+ORDER BY sku FOR UPDATE"""
+
+
+def lock_articles(messages: Sequence[ReserveStock | ReleaseStock | OrderConfirmed]) -> None:
+    """Lock every article that these messages may change, in the order of their names."""
+    skus = {line.sku for message in messages if isinstance(message, ReserveStock) for line in message.lines}
+    orders = [message.order_id for message in messages if not isinstance(message, ReserveStock)]
+    with connections[settings.SERVICES[SERVICE]].cursor() as cursor:
+        cursor.execute(_LOCK_ARTICLES, [sorted(skus), orders])
 
 
 def _locked(skus: Iterable[str]) -> dict[str, StockState]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launcher.environment import SERVICES
 
-WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR = "web", "gateway", "flower", "relay", "orchestrator"
+WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR, BEAT = "web", "gateway", "flower", "relay", "orchestrator", "beat"
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def process_table(
         process(RELAY, "manage.py", "relay", stage=3),
         process(ORCHESTRATOR, "manage.py", "orchestrator", stage=2),
         *workers,
+        # It keeps its schedule in memory and needs no file of its own.
+        process(BEAT, *("-m", "celery", "-A", "project", "beat", "--pidfile="), stage=0),
         process(
             WEB,
             "-m",

@@ -1,13 +1,27 @@
 """What waits to be published, what was claimed once for ever, and what failed: one service at a time."""
 
+from datetime import datetime
+
 from django.contrib import admin
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from eventstore.admin_by_service import ByServiceAdmin, ServiceChooser
-from eventstore.admin_columns import Tone, badge, json_column, page_of, state_column, time_column
+from eventstore.admin_columns import Tone, badge, clock, json_column, page_of, state_column, time_column
 from eventstore.admin_history import null_filter
+from messaging.handling import policy_of
 from messaging.models import FailedAttempt, IdempotencyKey, OutboxMessage
+
+
+def attempt_of(service: str, wire_type: str, attempt: int) -> str:
+    """`attempt 3 of 8`, by the policy that the receiving service has now."""
+    return f"attempt {attempt} of {policy_of(service, wire_type).attempts}"
+
+
+def next_at(at: datetime) -> str:
+    """`next at 12:31:07`, or that the time has come."""
+    return format_html("next at {}", clock(at)) if at > timezone.now() else "due"
 
 
 @admin.register(OutboxMessage)
@@ -20,6 +34,7 @@ class OutboxMessageAdmin(ByServiceAdmin):
     list_display = (
         "type",
         "condition",
+        "attempt",
         "destination",
         time_column("available_at"),
         "failures",
@@ -34,6 +49,7 @@ class OutboxMessageAdmin(ByServiceAdmin):
         "message_id",
         "type",
         "condition",
+        "attempt",
         "destination",
         "known_key",
         time_column("available_at"),
@@ -50,6 +66,13 @@ class OutboxMessageAdmin(ByServiceAdmin):
             return badge("not taken yet", Tone.BAD)
         is_deadline = message.known_key is not None
         return badge("deadline", Tone.QUIET) if is_deadline else badge("waiting", Tone.WAITING)
+
+    @admin.display(description="attempt")
+    def attempt(self, message: OutboxMessage) -> str:
+        if message.exchange:
+            return "first sending"  # each receiver has a policy of its own
+        attempt = attempt_of(message.routing_key, message.type, message.headers.get("attempt", 1))
+        return format_html("{}, {}", attempt, next_at(message.available_at))
 
     @admin.display(description="goes to", ordering="routing_key")
     def destination(self, message: OutboxMessage) -> str:
@@ -108,7 +131,6 @@ class FailedAttemptAdmin(ByServiceAdmin):
 
     list_display = (
         "type",
-        "attempt",
         "outcome",
         "summary",
         time_column("failed_at"),
@@ -128,7 +150,6 @@ class FailedAttemptAdmin(ByServiceAdmin):
         "message_id",
         "correlation_id",
         "replay_id",
-        "attempt",
         "outcome",
         time_column("failed_at"),
         time_column("next_attempt_at"),
@@ -136,10 +157,14 @@ class FailedAttemptAdmin(ByServiceAdmin):
         "shown_traceback",
     )
 
-    @admin.display(description="outcome")
+    @admin.display(description="outcome", ordering="attempt")
     def outcome(self, failed: FailedAttempt) -> str:
-        is_given_up = failed.next_attempt_at is None
-        return badge("dead letter", Tone.BAD) if is_given_up else badge("tried again", Tone.WAITING)
+        attempt = attempt_of(failed.consumer, failed.type, failed.attempt)
+        if failed.next_attempt_at is None:
+            return format_html("{} failed: {}", attempt, badge("dead letter", Tone.BAD))
+        is_over = failed.next_attempt_at <= timezone.now()
+        then = "tried again" if is_over else format_html("next at {}", clock(failed.next_attempt_at))
+        return format_html("{} failed, {}", attempt, badge(then, Tone.WAITING))
 
     @admin.display(description="exception", ordering="exception")
     def summary(self, failed: FailedAttempt) -> str:

@@ -7,25 +7,39 @@ again.
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.db import Error, transaction
 
 from contracts.message import Command, Event, Message
 from eventstore.errors import ConcurrentAppend
-from messaging import attempts, idempotency, topology
+from messaging import attempts, breaker, idempotency, replays, sequence_gate, topology
+from messaging.breaker import Asking, GatewayAway
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.metrics import Outcome
+from messaging.ordering import order_of
+from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
 log = logging.getLogger(__name__)
 
 _REPETITIONS_IN_PLACE = 20
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """A call that is ours to make: what to ask, our fence, and whether it is a probe."""
+
+    request: dict[str, Any]
+    fence: int
+    asking: Asking
 
 
 class _CallUnderWay(Exception):
@@ -36,15 +50,15 @@ class _CallUnderWay(Exception):
         self.until = until
 
 
-def consume(service: str, delivery: Delivery) -> None:
-    """Handle one delivery in the service's database.
+def consume(service: str, delivery: Delivery) -> Outcome:
+    """Handle one delivery in the service's database, and say what became of it.
 
     On return it is handled, or put back into the outbox for later. Raises `Rejected` where it never can be.
     Waits as long as the service's database is away.
     """
     handlers = handlers_of(service)
     try:
-        envelope, message = open_message(delivery, handled=set(handlers))
+        envelope, message = open_message(delivery, handled=handlers.keys())
     except InvalidMessage as error:
         reject_unreadable(error, delivery=delivery, service=service)
     handler = handlers[envelope.type]
@@ -52,10 +66,9 @@ def consume(service: str, delivery: Delivery) -> None:
     repetitions = 0
     while True:
         try:
-            if delivery.is_redelivered and is_settled(envelope, service=service):
-                return
-            _attempt(handler, message, envelope=envelope, delivery=delivery)
-            return
+            if delivery.was_delivered_before and is_settled(envelope, service=service):
+                return Outcome.PUT_BACK
+            return _attempt(handler, message, envelope=envelope, delivery=delivery)
         except (Error, ConcurrentAppend) as error:
             if isinstance(error, Error) and is_away(error, database=database):
                 wait_until_back(database)
@@ -67,21 +80,22 @@ def consume(service: str, delivery: Delivery) -> None:
             failure: Exception = error
         except LeaseLost as error:
             log.info("%s %s: %s", envelope.type, envelope.message_id, error)
-            return
+            return Outcome.DUPLICATE
         except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
             failure = error
         if settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
-            return
+            return Outcome.PUT_BACK
 
 
 def _attempt(
     handler: Handler | GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
-) -> None:
+) -> Outcome:
     try:
         if isinstance(handler, Handler):
-            _run(handler, message, envelope=envelope)
-        else:
-            _run_by_gateway(handler, message, envelope=envelope)
+            if order_of(handler.service, envelope.type) is None:
+                return _run(handler, message, envelope=envelope)
+            return _run_in_order(handler, message, envelope=envelope, delivery=delivery)
+        return _run_by_gateway(handler, message, envelope=envelope, delivery=delivery)
     except _CallUnderWay as other:
         database = settings.SERVICES[handler.service]
         with transaction.atomic(using=database):
@@ -92,74 +106,146 @@ def _attempt(
                 attempt=envelope.attempt,
                 available_at=other.until,
             )
+        return Outcome.PUT_BACK
+    except GatewayAway as away:
+        with transaction.atomic(using=away.asking.database):
+            breaker.wait(away.asking, envelope=envelope, delivery=delivery)
+        return Outcome.PUT_BACK
 
 
-def _run(handler: Handler, message: Message, *, envelope: Envelope) -> None:
+def _run(handler: Handler, message: Message, *, envelope: Envelope) -> Outcome:
     key = envelope.idempotency_key
-    action = idempotency.action_key(key)
+    keys = idempotency.keys_of(key)
     with unit_of_work(handler.service, cause=envelope) as work:
+        report_replay(envelope, work=work)
         free = idempotency.claim(
-            [key] if action is None else [action, key],
-            envelope=envelope,
-            consumer=handler.service,
-            database=work.database,
-            now=work.now,
+            keys, envelope=envelope, consumer=handler.service, database=work.database, now=work.now
         )
         if key not in free:
             _answer_again(key, message, work=work)
-            return
+            return Outcome.DUPLICATE
         reply = handler.run(message)
         if reply is not None:
-            _finish(work, reply, [key] if action is None else [action, key])
+            _finish(work, reply, keys)
+    return Outcome.HANDLED
 
 
-def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> None:
+def _run_in_order(handler: Handler, message: Message, *, envelope: Envelope, delivery: Delivery) -> Outcome:
+    """Run the next event of its stream. The stream's position does here what a key does for other messages."""
+    with unit_of_work(handler.service, cause=envelope) as work:
+        passed = _pass_the_gate(envelope, delivery=delivery, work=work)
+        if passed is not None:
+            return passed
+        handler.run(message)
+        _move_on(envelope, work=work)
+        report_replay(envelope, work=work)
+    return Outcome.HANDLED
+
+
+def _pass_the_gate(envelope: Envelope, *, delivery: Delivery, work: UnitOfWork) -> Outcome | None:
+    """None where the message is to be handled now, in any order or as the next of its stream; else what it became."""
+    order = order_of(work.service, envelope.type)
+    if order is None:
+        return None
+    turn = sequence_gate.enter(order, delivery, envelope=envelope, work=work)
+    if turn is Turn.NEXT:
+        return None
+    if turn is Turn.EARLY:
+        return Outcome.HELD_BACK
+    report_replay(envelope, work=work)
+    return Outcome.DUPLICATE
+
+
+def _move_on(envelope: Envelope, *, work: UnitOfWork) -> None:
+    """With the unit of work, move the position of an ordered event's stream over it."""
+    order = order_of(work.service, envelope.type)
+    if order is not None:
+        for statement in sequence_gate.advance_statements(order.place_of(envelope), work=work):
+            work.add_statement(statement)
+
+
+def _run_by_gateway(
+    handler: GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
+) -> Outcome:
     service = handler.service
     key = envelope.idempotency_key
     action = idempotency.action_key(key)
     with unit_of_work(service, cause=envelope) as work:
+        passed = _pass_the_gate(envelope, delivery=delivery, work=work)
+        if passed is not None:
+            return passed
         begun = _begin_call(handler, message, envelope=envelope, work=work, action=action)
         if begun is None:
-            return
-        request, fence = begun
+            _move_on(envelope, work=work)
+            report_replay(envelope, work=work)
+            return Outcome.DUPLICATE
+    asking, fence, is_answered = begun.asking, begun.fence, False
     try:
-        outcome = handler.call(request, key)
+        outcome = handler.call(begun.request, key)
+        is_answered = True
         with unit_of_work(service, cause=envelope) as work:
-            if not idempotency.is_held(key, fence=fence, consumer=service, database=work.database):
+            failures = idempotency.hold(
+                key, fence=fence, consumer=service, database=work.database, seeing=asking.failures()
+            )
+            if failures is None:
                 raise LeaseLost("another delivery has taken this call over and stores its outcome")
             reply = handler.conclude(message, outcome)
-            _finish(work, reply, [key] if action is None else [action, key])
+            if failures or asking.probing_until is not None:
+                breaker.answered(asking, now=work.now)
+            _finish(work, reply, idempotency.keys_of(key))
+            _move_on(envelope, work=work)
+            report_replay(envelope, work=work)
     except (LeaseLost, Error):
         raise
     except Exception as error:
-        raise CallFailed(
-            error, idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
-        ) from error
+        release = idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
+        raise CallFailed(error, asking=asking, release=release, is_answered=is_answered) from error
+    return Outcome.HANDLED
+
+
+def report_replay(envelope: Envelope, *, work: UnitOfWork) -> None:
+    """Where the message is a replayed dead letter, let its letter be closed when this transaction commits."""
+    if replays.is_awaited(envelope):
+        work.outgoing.append(replays.succeeded(envelope, service=work.service, now=work.now))
 
 
 def _begin_call(
     handler: GatewayHandler, message: Message, *, envelope: Envelope, work: UnitOfWork, action: str | None
-) -> tuple[dict[str, Any], int] | None:
-    """Claim the call: what to ask and our fence. None where the message is answered already."""
+) -> _Begun | None:
+    """Claim the call. None where the message is answered already; raises where it has to wait."""
     names = {"consumer": handler.service, "database": work.database}
     key = envelope.idempotency_key
+    asking = Asking(service=handler.service, gateway=handler.gateway)
     lease_until = work.now + timedelta(seconds=settings.GATEWAY_LEASE)
+    claim = partial(
+        idempotency.claim,
+        [key],
+        envelope=envelope,
+        now=work.now,
+        started={key},
+        lease_until=lease_until,
+        consumer=handler.service,
+        database=work.database,
+    )
     if action is not None:
         _close_action(action, envelope=envelope, work=work, service=handler.service)
-    if idempotency.claim(
-        [key], envelope=envelope, now=work.now, started={key}, lease_until=lease_until, **names
-    ):
-        request = handler.prepare(message, action)
-        work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
-        return request, 1
-    held = idempotency.lock(key, **names)
-    if held.state == "finished":
-        _answer_again(key, message, work=work)
-        return None
-    if held.lease_until is not None and held.lease_until > work.now:
-        raise _CallUnderWay(held.lease_until)
-    fence = idempotency.take_over(key, lease_until=lease_until, **names)
-    return held.request or {}, fence
+    if not claim(unless=asking.is_open()):
+        held = idempotency.look_up(key, **names)
+        if held is not None and held.state == "finished":
+            _answer_again(key, message, work=work)
+            return None
+        if held is not None and held.lease_until is not None and held.lease_until > work.now:
+            raise _CallUnderWay(held.lease_until)
+        asking = breaker.permitted(asking, now=work.now, lease_until=lease_until)
+        if held is not None:
+            fence = idempotency.take_over(key, lease_until=lease_until, **names)
+            return _Begun(held.request or {}, fence, asking)
+        if not claim():
+            idempotency.lock(key, **names)  # which says where it is too old
+            raise _CallUnderWay(work.now)  # another delivery has begun it between the two looks
+    request = handler.prepare(message, action)
+    work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
+    return _Begun(request, 1, asking)
 
 
 def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service: str) -> None:
@@ -177,9 +263,9 @@ def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service:
 
 def _answer_again(key: str, message: Message, *, work: UnitOfWork) -> None:
     """Send the reply of a finished command again, under its own message id."""
+    reply = idempotency.lock(key, consumer=work.service, database=work.database).reply
     if not isinstance(message, Command):
         return
-    reply = idempotency.lock(key, consumer=work.service, database=work.database).reply
     if reply is not None and topology.has_subscriber(reply.envelope.type):
         work.outgoing.append(reply)
 

@@ -1,5 +1,6 @@
 """One delivery of a message by the broker, whoever received it: a Celery worker or the orchestrator."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -18,9 +19,16 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     routing_key: str
     is_redelivered: bool = False
+    delivery_count: int = 0
+    """How often the queue has handed it out before and got it back, as far as the broker counts that."""
+
+    @property
+    def was_delivered_before(self) -> bool:
+        """Whether somebody had it in hand before: it may be what ended him."""
+        return self.is_redelivered or self.delivery_count > 0
 
 
-def open_message(delivery: Delivery, *, handled: set[str]) -> tuple[Envelope, Message]:
+def open_message(delivery: Delivery, *, handled: Collection[str]) -> tuple[Envelope, Message]:
     """The envelope and the typed message; raises `InvalidMessage` saying what is wrong with it.
 
     `handled` are the wire types that the receiving service handles.

@@ -17,6 +17,10 @@ class InvalidMessage(PermanentError):
     """The message cannot be understood: its type, its headers or its body are not what the contract says."""
 
 
+class Expired(PermanentError):
+    """The message is older than the oldest key that its consumer still has: whether it was handled cannot be told."""
+
+
 class NoUnitOfWork(MessagingError):
     """Something was sent or published outside of a unit of work, where a crash could lose it."""
 
@@ -27,3 +31,11 @@ class LeaseLost(MessagingError):
 
 class Unroutable(MessagingError):
     """A command has no queue in the topology."""
+
+
+class InvalidPolicy(MessagingError):
+    """A retry policy cannot be meant as it is declared; `field` is what is wrong with it."""
+
+    def __init__(self, field: str, found: object, wanted: str) -> None:
+        super().__init__(f"RetryPolicy: `{field}` is {found!r}; it must be {wanted}.")
+        self.field = field

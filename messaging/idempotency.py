@@ -13,21 +13,34 @@ import msgspec
 from django.db import connections
 
 from eventstore.store import Statement
+from messaging import retention
 from messaging.envelope import Envelope
+from messaging.errors import Expired
 from messaging.outbox_rows import OutgoingMessage
 
 _ACTION = ":action"
 _COMPENSATION = ":compensation"
 
-_CLAIM = """
+_CLAIM = f"""
 INSERT INTO messaging_idempotencykey (consumer, key, state, message_id, type, request, lease_until, fence,
                                       claimed_at, finished_at)
 SELECT %s, key, state, %s, %s, NULL, CASE state WHEN 'started' THEN %s::timestamptz END,
        CASE state WHEN 'started' THEN 1 ELSE 0 END, %s, CASE state WHEN 'finished' THEN %s::timestamptz END
 FROM unnest(%s::text[], %s::text[]) AS claim (key, state)
+WHERE NOT {retention.IS_TOO_OLD} {{condition}}
 ORDER BY key
 ON CONFLICT (consumer, key) DO NOTHING
-RETURNING key"""
+RETURNING key"""  # noqa: S608 - the part is a constant of ours
+
+_CLAIM_BATCH = f"""
+INSERT INTO messaging_idempotencykey (consumer, key, state, message_id, type, fence, claimed_at, finished_at)
+SELECT DISTINCT ON (key) %s, key, 'finished', message_id, type, 0, %s::timestamptz, %s::timestamptz
+FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::timestamptz[], %s::int[])
+     AS claim (key, message_id, type, dated, place)
+WHERE coalesce(dated >= {retention.KEPT_SINCE}, true)
+ORDER BY key, place
+ON CONFLICT (consumer, key) DO NOTHING
+RETURNING key"""  # noqa: S608
 
 _LOCK = """
 SELECT state, request::text, lease_until, fence, reply::text
@@ -46,13 +59,19 @@ SET state = 'finished', fence = fence + 1, request = NULL, lease_until = NULL, f
 WHERE consumer = %s AND key = %s AND state = 'started'"""
 
 _HOLD = """
-SELECT 1 FROM messaging_idempotencykey
+SELECT {seen} FROM messaging_idempotencykey
 WHERE consumer = %s AND key = %s AND state = 'started' AND fence = %s FOR UPDATE"""
 
 _FINISH = """
 UPDATE messaging_idempotencykey
 SET state = 'finished', reply = %s::jsonb, request = NULL, lease_until = NULL, finished_at = %s
 WHERE consumer = %s AND key = ANY(%s) AND reply IS NULL"""
+
+_FINISH_BATCH = """
+UPDATE messaging_idempotencykey AS claimed
+SET reply = given.reply, finished_at = %s
+FROM unnest(%s::text[], %s::jsonb[]) AS given (key, reply)
+WHERE claimed.consumer = %s AND claimed.key = given.key AND claimed.reply IS NULL"""
 
 _RELEASE = """
 UPDATE messaging_idempotencykey SET lease_until = %s
@@ -76,6 +95,12 @@ def action_key(key: str) -> str | None:
     return key.removesuffix(_COMPENSATION) + _ACTION
 
 
+def keys_of(key: str) -> list[str]:
+    """The keys that a message under this key needs: a compensation's its action's too."""
+    action = action_key(key)
+    return [key] if action is None else [action, key]
+
+
 def saga_key(*, saga_id: UUID, step: str, step_try: int, is_compensation: bool) -> str:
     return f"{saga_id}:{step}:{step_try}{_COMPENSATION if is_compensation else _ACTION}"
 
@@ -89,15 +114,20 @@ def claim(
     now: datetime,
     started: Collection[str] = (),
     lease_until: datetime | None = None,
+    unless: Statement | None = None,
 ) -> set[str]:
     """Claim keys in the open transaction; returns those that were free.
 
     A key in `started` is claimed for a call to a gateway, with a lease; the others are claimed as finished. Waits
-    for a transaction that is about to claim one of them.
+    for a transaction that is about to claim one of them. Of a message whose key may have been pruned none is free,
+    and none is claimed where the query `unless` finds anything.
     """
+    condition, unless_parameters = (
+        ("", []) if unless is None else (f"AND NOT EXISTS ({unless[0]})", unless[1])
+    )
     with connections[database].cursor() as cursor:
         cursor.execute(
-            _CLAIM,
+            _CLAIM.format(condition=condition),
             [
                 consumer,
                 envelope.message_id,
@@ -107,40 +137,70 @@ def claim(
                 now,
                 list(keys),
                 ["started" if key in started else "finished" for key in keys],
+                retention.dated(envelope),
+                consumer,
+                *unless_parameters,
             ],
         )
         return {key for (key,) in cursor.fetchall()}
 
 
-def claim_messages(envelopes: Sequence[Envelope], *, consumer: str, database: str, now: datetime) -> set[str]:
-    """Claim the keys of many messages in one statement, in sorted order; returns those that were free."""
-    sql = """
-        INSERT INTO messaging_idempotencykey (consumer, key, state, message_id, type, fence, claimed_at, finished_at)
-        SELECT %s, key, 'finished', message_id, type, 0, %s, %s
-        FROM unnest(%s::text[], %s::uuid[], %s::text[]) AS claim (key, message_id, type)
-        ORDER BY key
-        ON CONFLICT (consumer, key) DO NOTHING
-        RETURNING key"""
+def claim_batch(
+    claims: Sequence[tuple[Envelope, Sequence[str]]], *, consumer: str, database: str, now: datetime
+) -> set[str]:
+    """Claim the keys of many messages in one statement, in sorted order; returns those that were free.
+
+    Each message comes with the keys that it needs. Of a message whose key may have been pruned none is free.
+    """
+    rows = [
+        (key, envelope.message_id, envelope.type, retention.dated(envelope), place)
+        for place, (envelope, keys) in enumerate(claims)
+        for key in keys
+    ]
+    columns = [[row[column] for row in rows] for column in range(5)]
+    with connections[database].cursor() as cursor:
+        cursor.execute(_CLAIM_BATCH, [consumer, now, now, *columns, consumer])
+        return {key for (key,) in cursor.fetchall()}
+
+
+def make_sure_claimed(keys: Sequence[str], *, consumer: str, database: str) -> None:
+    """Raises `Expired` where one of these keys, which could not be claimed, is not there either."""
     with connections[database].cursor() as cursor:
         cursor.execute(
-            sql,
-            [
-                consumer,
-                now,
-                now,
-                [envelope.idempotency_key for envelope in envelopes],
-                [envelope.message_id for envelope in envelopes],
-                [envelope.type for envelope in envelopes],
-            ],
+            "SELECT count(*) FROM messaging_idempotencykey WHERE consumer = %s AND key = ANY(%s)",
+            [consumer, list(keys)],
         )
-        return {key for (key,) in cursor.fetchall()}
+        (found,) = cursor.fetchone()
+    if found < len(set(keys)):
+        raise _expired(consumer)
+
+
+def _expired(consumer: str) -> Expired:
+    return Expired(
+        f"The message is older than the keys that {consumer} keeps, so nobody knows whether it was handled. "
+        "Find out what it did, then replay or discard it."
+    )
 
 
 def lock(key: str, *, consumer: str, database: str) -> HeldKey:
-    """Read a claimed key and hold it until the transaction ends."""
+    """Read a key that could not be claimed, and hold it until the transaction ends.
+
+    Raises `Expired` where there is none: then it was refused, because it may have been claimed and pruned.
+    """
+    held = look_up(key, consumer=consumer, database=database)
+    if held is None:
+        raise _expired(consumer)
+    return held
+
+
+def look_up(key: str, *, consumer: str, database: str) -> HeldKey | None:
+    """Read a key and hold it until the transaction ends; None where there is none."""
     with connections[database].cursor() as cursor:
         cursor.execute(_LOCK, [consumer, key])
-        state, request, lease_until, fence, reply = cursor.fetchone()
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    state, request, lease_until, fence, reply = row
     return HeldKey(
         state=state,
         request=msgspec.json.decode(request) if request else None,
@@ -168,11 +228,17 @@ def close(key: str, *, consumer: str, database: str, now: datetime) -> None:
         cursor.execute(_CLOSE, [now, consumer, key])
 
 
-def is_held(key: str, *, fence: int, consumer: str, database: str) -> bool:
-    """Whether the call is still ours, locked until the transaction ends."""
+def hold(key: str, *, fence: int, consumer: str, database: str, seeing: Statement) -> Any | None:
+    """Lock the call, where it is still ours, until the transaction ends.
+
+    Returns what the SQL expression `seeing` says at this moment, in the same round trip; None where another
+    delivery has taken the call over.
+    """
+    expression, parameters = seeing
     with connections[database].cursor() as cursor:
-        cursor.execute(_HOLD, [consumer, key, fence])
-        return cursor.fetchone() is not None
+        cursor.execute(_HOLD.format(seen=expression), [*parameters, consumer, key, fence])
+        row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def finish_statement(
@@ -181,6 +247,14 @@ def finish_statement(
     """End what was begun under the keys, and keep the reply for duplicates of the message to be answered with."""
     kept = None if reply is None else msgspec.json.encode(reply).decode()
     return _FINISH, [kept, now, consumer, list(keys)]
+
+
+def finish_batch_statement(
+    replies: Sequence[tuple[str, OutgoingMessage]], *, consumer: str, now: datetime
+) -> Statement:
+    """Keep the replies of many messages with their keys, which were claimed as finished."""
+    encoded = [msgspec.json.encode(reply).decode() for _, reply in replies]
+    return _FINISH_BATCH, [now, [key for key, _ in replies], encoded, consumer]
 
 
 def release_statement(key: str, *, fence: int, consumer: str, now: datetime) -> Statement:

@@ -2,14 +2,22 @@
 
 A stock worker acknowledges, and so loses, what it cannot decode; other malformed messages end it, and their
 neighbours with it. Here both become dead letters, as they came.
+
+A worker that dies takes what it has in hand along: the broker counts a delivery for each, and after some moves it to
+the dead letters. So a worker starts slowly, with one message at a time, until it gets one that nobody had before.
+Whatever ended its predecessor comes first, and meets no neighbours.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from celery.app.task import Task
 from celery.worker.consumer import Consumer
+
+from messaging.dispatching import Dispatcher
+from messaging.errors import InvalidMessage
 
 log = logging.getLogger(__name__)
 
@@ -17,45 +25,71 @@ _JSON = "application/json"
 _TEXTS = ("id", "task")
 _NEVER_SENT = ("compression", "eta", "expires", "timelimit")
 """Headers that would let Celery unpack, hold back, drop or cut short a message: the outbox does none of that."""
+_CELERYS_OWN = "celery."
+"""Celery registers some tasks of its own, which nobody may ask for here."""
+_UNLIMITED = [None, None]
+"""What Celery itself writes as `timelimit` where there is none."""
+LONGEST_QUEUE_OF_BATCHES = 2
+"""How many batches for each child the worker keeps in hand, so that no child waits for the broker."""
 
 
-def problem_with(message: Any, *, tasks: Any) -> str | None:
-    """What makes this message impossible to handle, as a sentence; None where it may be tried. `tasks` are known."""
+def screened(message: Any, *, tasks: Mapping[str, Task]) -> Any:
+    """The decoded body of a message that may be tried; raises `InvalidMessage` saying what makes that impossible."""
     if message.content_type != _JSON:
-        return f"Its content type is {message.content_type!r}, not {_JSON}."
+        raise InvalidMessage(f"Its content type is {message.content_type!r}, not {_JSON}.")
     headers = message.headers
     for name in _TEXTS:
         if not isinstance(headers.get(name), str):
-            return f"Its header {name!r} is {headers.get(name)!r}, not a text."
-    if headers["task"] not in tasks:
-        return f"This service has no handler for {headers['task']!r}."
+            raise InvalidMessage(f"Its header {name!r} is {headers.get(name)!r}, not a text.")
+    if headers["task"] not in tasks or headers["task"].startswith(_CELERYS_OWN):
+        raise InvalidMessage(f"This service has no handler for {headers['task']!r}.")
     for name in _NEVER_SENT:
-        if headers.get(name) is not None:
-            return f"It has a header {name!r}, which no message here has."
+        if headers.get(name) not in (None, _UNLIMITED):
+            raise InvalidMessage(f"It has a header {name!r}, which no message here has.")
     try:
         body = msgspec.json.decode(message.body)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        return f"Its body is not JSON: {error}."
-    is_call = isinstance(body, list) and len(body) == 3 and body[1:] == [{}, {}]
-    if not is_call or not isinstance(body[0], list) or len(body[0]) != 1:
-        return "Its body is not [[payload], {}, {}]."
-    return None
+        raise InvalidMessage(f"Its body is not JSON: {error}.") from error
+    if not isinstance(body, list) or len(body) != 3 or not isinstance(body[0], list):
+        raise InvalidMessage("Its body is not [[payload], {}, {}].")
+    if is_handler(tasks[headers["task"]]):
+        if body[1:] != [{}, {}] or len(body[0]) != 1:
+            raise InvalidMessage("Its body is not [[payload], {}, {}].")
+    elif not isinstance(body[1], dict) or not isinstance(body[2], dict):
+        raise InvalidMessage("Its body is not [arguments, {}, {}].")
+    return body
+
+
+def is_handler(task: Task) -> bool:
+    """Whether the task stands for a service's handler, and is no job of Celery's own kind."""
+    return getattr(task, "service", None) is not None
 
 
 class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no types
     """Celery's consumer behind a screen. Nothing that comes over the wire ends it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        batch = max((task.batch for task in self.app.tasks.values() if is_handler(task)), default=1)
+        for_each_child = max(self.prefetch_multiplier, LONGEST_QUEUE_OF_BATCHES * batch)
+        self._full_prefetch = self.pool.limit * for_each_child
+        self._is_slow = True
+        self.initial_prefetch_count = 1
+        self.dispatcher = Dispatcher(self)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*args, **kwargs)
 
         def screen(message: Any) -> None:
             try:
-                problem = problem_with(message, tasks=self.strategies)
-                if problem is None:
-                    handle(message)
-                    return
+                message._decoded_cache = screened(message, tasks=self.app.tasks)
+                handle(message)
+                self._note_arrival(message)
+                return
             except self.connection_errors:
                 raise
+            except InvalidMessage as error:
+                problem = str(error)
             except Exception as error:  # any bytes may come, and none of them may end the worker
                 problem = f"It could not be taken in: {type(error).__name__}: {error}."
             self._reject(message, problem)
@@ -65,6 +99,34 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Reject, where Celery acknowledges."""
         self._reject(message, f"It could not be decoded: {type(exc).__name__}: {exc}.")
+
+    def on_close(self) -> None:
+        """The connection is lost: begin slowly on the next one."""
+        self.dispatcher.forget()
+        self._is_slow = True
+        super().on_close()
+
+    def _note_arrival(self, message: Any) -> None:
+        """A message that nobody had before: those that may have ended a consumer have been handled, one by one."""
+        is_first_delivery = not message.delivery_info.get("redelivered") and not message.headers.get(
+            "x-delivery-count"
+        )
+        if self._is_slow and is_first_delivery:
+            self._is_slow = False
+            self.hub.call_soon(self._take_more)
+
+    def _take_more(self) -> None:
+        """A changed limit holds for a new subscription only, so make one; what is in hand stays in hand."""
+        consumer = self.task_consumer
+        if consumer is None:
+            return
+        try:
+            consumer.cancel()
+            consumer.channel.basic_qos(0, self._full_prefetch, False)
+            consumer.consume()
+        except (*self.connection_errors, *self.channel_errors) as error:
+            # The event loop meets the same error and connects anew.
+            log.warning("the broker went away while the worker asked for more messages: %s", error)
 
     def _reject(self, message: Any, problem: str) -> None:
         log.error("rejected message %s: %s", message.properties.get("message_id") or "without an id", problem)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from amqp.exceptions import NotFound, PreconditionFailed
+from django.conf import settings
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 
@@ -19,7 +20,6 @@ from messaging.handling import subscriptions
 COMMANDS = "commands"
 EVENTS = "events"
 DEAD_LETTERS = "dead-letters"
-DELIVERY_LIMIT = 20
 DEAD_DELIVERY_LIMIT = 1_000_000
 """RabbitMQ 4 would otherwise drop a dead letter after 20 deliveries."""
 
@@ -45,7 +45,7 @@ def queue_of(service: str) -> Queue:
             "x-dead-letter-routing-key": service,
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
-            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-delivery-limit": settings.DELIVERY_LIMIT,
         },
     )
 

@@ -1,9 +1,10 @@
 """One transaction of one service: what it changes, what happened, and what it has to say, or nothing of it.
 
-Events and outgoing messages are collected and written by one round trip just before the commit.
+Events and outgoing messages are collected and written by one round trip just before the commit. Where several messages
+share the unit, the statements that one has collected are run before another reads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -39,6 +40,11 @@ class UnitOfWork:
         self._appended: list[NewEvent] = []
         self._published: list[tuple[Event, OutgoingMessage]] = []
         self._statements: list[Statement] = []
+
+    def turn_to(self, cause: Envelope) -> None:
+        """Go on with another message that shares this unit: what is sent from now on is caused by it."""
+        self.cause = cause
+        self.correlation_id = cause.correlation_id
 
     def send(
         self, command: Command, *, key: str | None = None, available_at: datetime | None = None
@@ -95,6 +101,13 @@ class UnitOfWork:
         """SQL to be run with the last round trip."""
         self._statements.append(statement)
 
+    def run_pending(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        """A wrapper of Django's cursors: run what is collected before the next statement, which may read it."""
+        if self._statements:
+            pending, self._statements = self._statements, []
+            self._execute(pending)
+        return execute(sql, params, many, context)
+
     def flush(self) -> None:
         """Write everything that was collected, in one round trip; raises `ConcurrentAppend` on a collision."""
         statements: list[Statement] = []
@@ -107,17 +120,21 @@ class UnitOfWork:
             statements.append(wake_relay_statement())
         if not statements:
             return
+        self._statements = []
         try:
-            with connections[self.database].cursor() as cursor:
-                cursor.execute(
-                    ";".join(sql for sql, _ in statements),
-                    [parameter for _, parameters in statements for parameter in parameters],
-                )
+            self._execute(statements)
         except IntegrityError as error:
             if not store.is_collision(error):
                 raise
             first = self._appended[0]
             raise ConcurrentAppend(stream=first.stream, expected_version=first.version - 1) from error
+
+    def _execute(self, statements: Sequence[Statement]) -> None:
+        with connections[self.database].cursor() as cursor:
+            cursor.execute(
+                ";".join(sql for sql, _ in statements),
+                [parameter for _, parameters in statements for parameter in parameters],
+            )
 
     def _envelope(self, message: Message, **more: Any) -> Envelope:
         message_id = new_message_id()
@@ -140,19 +157,29 @@ class UnitOfWork:
 
 @contextmanager
 def unit_of_work(
-    service: str, *, cause: Envelope | None = None, correlation_id: str | None = None
+    service: str,
+    *,
+    cause: Envelope | None = None,
+    correlation_id: str | None = None,
+    is_shared: bool = False,
 ) -> Iterator[UnitOfWork]:
     """A transaction in the service's database; inside, `outbox.send` and `outbox.publish` may be called.
 
     At the end everything is committed together; on any exception nothing is. `correlation_id` names the story
-    (the order) that a unit without a cause begins.
+    (the order) that a unit without a cause begins. In a shared unit several messages are handled one after the other;
+    see `UnitOfWork.turn_to`.
     """
     work = UnitOfWork(service=service, cause=cause, correlation_id=correlation_id, now=utc_now())
     token = _current.set(work)
     try:
         with transaction.atomic(using=work.database):
-            yield work
-            work.flush()
+            if is_shared:
+                with connections[work.database].execute_wrapper(work.run_pending):
+                    yield work
+                    work.flush()
+            else:
+                yield work
+                work.flush()
     finally:
         _current.reset(token)
 

@@ -8,18 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, signals
-from celery.exceptions import Reject
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from kombu import Connection
 
 from messaging import topology
-from messaging.consumer import consume
-from messaging.delivery import Delivery
-from messaging.envelope import Envelope
-from messaging.handling import handlers_of
-from messaging.settlement import Rejected
-
-_ENVELOPE = Envelope.__struct_fields__
+from messaging.errors import MessagingError
+from messaging.handling import AnyHandler, Handler, handlers_of
 
 
 def serve(app: Celery, service: str) -> None:
@@ -32,29 +26,24 @@ def serve(app: Celery, service: str) -> None:
     # Our delays go through the outbox. This step connects to every URL of the list at each reconnect and keeps a
     # worker idle while one node of a cluster is down.
     DelayedDelivery.include_if = lambda self, consumer: False
-    for wire_type in handlers_of(service):
-        app.task(_task_for(service), bind=True, name=wire_type, shared=False)
+    for wire_type, handler in handlers_of(service).items():
+        app.task(
+            _only_by_message,
+            name=wire_type,
+            shared=False,
+            Strategy="messaging.dispatching:strategy",
+            service=service,
+            batch=_batch_of(handler),
+        )
     signals.worker_init.connect(_verifier(app, service), weak=False)
 
 
-def _task_for(service: str) -> Callable[..., None]:
-    def handle(task: Any, payload: Any = None) -> None:
-        request = task.request
-        delivery = Delivery(
-            headers={
-                name: value for name in _ENVELOPE if (value := getattr(request, name, None)) is not None
-            },
-            payload=payload,
-            exchange=request.delivery_info.get("exchange") or "",
-            routing_key=request.delivery_info.get("routing_key") or "",
-            is_redelivered=bool(request.delivery_info.get("redelivered")),
-        )
-        try:
-            consume(service, delivery)
-        except Rejected as error:
-            raise Reject(str(error), requeue=False) from error
+def _batch_of(handler: AnyHandler) -> int:
+    return handler.batch if isinstance(handler, Handler) else 1
 
-    return handle
+
+def _only_by_message(payload: Any) -> None:
+    raise MessagingError("A handler is run by the messages of its queue, through messaging/dispatching.py.")
 
 
 def _verifier(app: Celery, service: str) -> Callable[..., None]:

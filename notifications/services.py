@@ -18,6 +18,7 @@ IN_WORDS = {
     reasons.UNDELIVERABLE: "we cannot deliver to this address",
     reasons.CAPTURE_REFUSED: "the payment could not be taken",
     reasons.STEP_OVERDUE: "we could not carry it out in time",
+    reasons.STEP_FAILED: "something on our side went wrong",
 }
 
 

@@ -12,8 +12,12 @@ from contracts.message import Event
 from contracts.orders import CancelOrder, ConfirmOrder
 from contracts.shipping import ShipmentBooked, ShipmentCancelled, ShipmentRefused
 from messaging.handling import handles
+from messaging.policies import RetryPolicy
 from orders import services
 from orders.models import OrderStep
+
+BATCH = 50
+"""So many messages may share a transaction: each changes rows of its own order only."""
 
 _Name, _State = OrderStep.Name, OrderStep.State
 
@@ -33,12 +37,12 @@ PROGRESS = {
 """What each event of another service means for the order's progress."""
 
 
-@handles(ConfirmOrder)
+@handles(ConfirmOrder, batch=BATCH)
 def confirm_order(command: ConfirmOrder) -> Event:
     return services.confirm(command.order_id)
 
 
-@handles(CancelOrder)
+@handles(CancelOrder, batch=BATCH, retry=RetryPolicy(attempts=20, longest_pause=60))
 def cancel_order(command: CancelOrder) -> Event:
     return services.cancel(command.order_id, reason=command.reason)
 
@@ -49,4 +53,4 @@ def _record_progress(event: Event) -> None:
 
 
 for _event_type in PROGRESS:
-    handles(_event_type)(_record_progress)
+    handles(_event_type, batch=BATCH)(_record_progress)

@@ -28,6 +28,7 @@ REASONS = (
     reasons.UNDELIVERABLE,
     reasons.CAPTURE_REFUSED,
     reasons.STEP_OVERDUE,
+    reasons.STEP_FAILED,
 )
 SAGA_TONES = {
     SagaStatus.RUNNING: Tone.WAITING,

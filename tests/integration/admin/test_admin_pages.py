@@ -1,5 +1,6 @@
 """What an operator sees: every record, in the shop's words, in a few statements a page."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -7,7 +8,10 @@ from django.conf import settings
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
+from contracts.billing import AuthorizePayment, VoidPayment
 from messaging import topology
+from messaging.handling import policy_of
+from messaging.models import FailedAttempt, OutboxMessage
 from orders.models import Order
 from sagas.models import SagaRecord
 from tests.integration.admin.records import EMAIL, IN_EVERY_DATABASE, RECORDS, STREET, TOKEN, record_order
@@ -218,6 +222,52 @@ def test_the_first_page_opens_while_the_broker_is_away(superuser, settings):
     settings.BROKER_URL = "amqp://guest:guest@127.0.0.1:1/"
 
     assertContains(superuser.get(reverse("admin:index")), "the broker does not answer")
+
+
+def test_a_retry_says_which_attempt_it_is_of_how_many_and_when(superuser, order_id):
+    database, later = settings.SERVICES["billing"], datetime.now(UTC) + timedelta(hours=1)
+    waiting = OutboxMessage.objects.using(database).get(service="billing")
+    for attempt, available_at in ((3, later), (4, waiting.available_at)):
+        OutboxMessage.objects.using(database).create(
+            message_id=uuid4(),
+            service="billing",
+            type=AuthorizePayment.wire_type,
+            exchange="",
+            routing_key="billing",
+            headers={"attempt": attempt},
+            body={},
+            available_at=available_at,
+            created_at=waiting.created_at,
+        )
+
+    page = superuser.get(list_of("messaging.outboxmessage"), {"service": "billing"})
+
+    assertContains(page, f"attempt 3 of {settings.RETRY_ATTEMPTS}, next at <time")
+    assertContains(page, f">{later:%H:%M:%S}</time>")
+    assertContains(page, f"attempt 4 of {settings.RETRY_ATTEMPTS}, due")
+    assertContains(page, "first sending")
+
+
+def test_a_failed_attempt_says_when_the_next_is_or_that_it_was_the_last(superuser, order_id):
+    database, later = settings.SERVICES["billing"], datetime.now(UTC) + timedelta(hours=1)
+    (last,) = FailedAttempt.objects.using(database).filter(consumer="billing")
+    patience = policy_of("billing", VoidPayment.wire_type).attempts
+    FailedAttempt.objects.using(database).create(
+        consumer="billing",
+        message_id=uuid4(),
+        attempt=3,
+        type=VoidPayment.wire_type,
+        exception="TransientError: no answer",
+        traceback="",
+        failed_at=last.failed_at,
+        next_attempt_at=later,
+    )
+
+    page = superuser.get(list_of("messaging.failedattempt"), {"service": "billing"})
+
+    assertContains(page, f"attempt 1 of {settings.RETRY_ATTEMPTS} failed: <span")
+    assertContains(page, f"attempt 3 of {patience} failed, <span")
+    assertContains(page, f">{later:%H:%M:%S}</time>")
 
 
 def test_pages_carry_no_inline_script_or_style(superuser, order_id):

@@ -1,0 +1,192 @@
+"""How a worker's main process hands messages to its children: at once as many as wait and may share a transaction.
+
+A message goes to the first child that is free. What has arrived while all were busy goes to the next one together, so
+that nothing waits for a batch to fill and batches grow with the load. A message that was delivered before is handled
+alone, since it may be what ended its last consumer; so are all of a bundle whose child was lost.
+"""
+
+import logging
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import Celery
+from celery.app.task import Task
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request
+
+from messaging import metrics
+from messaging.batching import Settled, consume_all
+from messaging.delivery import Delivery
+from messaging.envelope import Envelope
+from messaging.metrics import Outcome
+
+log = logging.getLogger(__name__)
+
+_ENVELOPE = frozenset(Envelope.__struct_fields__)
+
+
+def strategy(task: Task, app: Celery, consumer: Consumer, **_: Any) -> Callable[..., None]:
+    """Celery's hook for what is done with a message of this task, in place of Celery's own way."""
+    dispatcher: Dispatcher = consumer.dispatcher
+
+    def receive(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
+        request = MessageRequest(
+            message,
+            on_ack=ack,
+            on_reject=reject,
+            app=app,
+            hostname=consumer.hostname,
+            eventer=consumer.event_dispatcher,
+            task=task,
+            connection_errors=consumer.connection_errors,
+            body=message.payload,
+            headers=message.headers,
+            decoded=True,
+        )
+        request.delivery = delivery_of(message)
+        request.send_event("task-received", name=request.name, args="", kwargs="", root_id=request.root_id)
+        state.task_reserved(request)
+        dispatcher.take(request)
+
+    return receive
+
+
+def delivery_of(message: Any) -> Delivery:
+    """What a handler's side needs of a screened message."""
+    info = message.delivery_info
+    headers = message.headers
+    count = headers.get("x-delivery-count")
+    return Delivery(
+        headers={name: value for name, value in headers.items() if name in _ENVELOPE},
+        payload=message.payload[0][0],
+        exchange=info.get("exchange") or "",
+        routing_key=info.get("routing_key") or "",
+        is_redelivered=bool(info.get("redelivered")),
+        delivery_count=count if isinstance(count, int) else 0,
+    )
+
+
+class MessageRequest(Request):  # type: ignore[misc]  # Celery carries no types
+    """A message in the worker's hands; Celery's bookkeeping of what is active is kept."""
+
+    delivery: Delivery
+    is_alone = False
+
+    @property
+    def batch(self) -> int:
+        """With how many messages it may share a transaction."""
+        is_suspect = self.is_alone or self.delivery.was_delivered_before
+        return 1 if is_suspect else int(self.task.batch)
+
+    def settle(self, settled: Settled) -> None:
+        """Acknowledge it, or have the broker move it to the dead letters."""
+        metrics.message_handled(self.task.service, self.name, settled.outcome, settled.seconds)
+        if settled.outcome is not Outcome.REJECTED:
+            self.on_success((False, settled.outcome, settled.seconds))
+            return
+        state.task_ready(self)
+        self.reject(requeue=False)
+        self.send_event("task-failed", exception=settled.reason, traceback="")
+
+
+class Dispatcher:
+    """The messages that wait for a child, oldest first."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._waiting: deque[MessageRequest] = deque()
+        self._is_due = False
+
+    def take(self, request: MessageRequest) -> None:
+        """Let the message wait for a free child."""
+        self._waiting.append(request)
+        self.wake()
+
+    def take_alone(self, requests: Sequence[MessageRequest]) -> None:
+        """Let these messages, whose child was lost, be tried again before any other, each by itself."""
+        for request in reversed(requests):
+            request.is_alone = True
+            state.active_requests.discard(request)
+            self._waiting.appendleft(request)
+        self.wake()
+
+    def forget(self) -> None:
+        """The connection is lost: what waits is delivered again."""
+        self._waiting.clear()
+
+    def wake(self) -> None:
+        """Look at what waits when this turn of the event loop has read all that has come."""
+        if not self._is_due:
+            self._is_due = True
+            self._consumer.hub.call_soon(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._is_due = False
+        while self._waiting and self._consumer.controller.semaphore.value > 0:
+            self._consumer.on_task_request(Bundle(self, self._next_bundle()))
+
+    def _next_bundle(self) -> list[MessageRequest]:
+        first = self._waiting.popleft()
+        bundle, room = [first], first.batch
+        if room == 1:
+            return bundle
+        passed_over: list[MessageRequest] = []
+        while self._waiting and len(bundle) < room:
+            request = self._waiting.popleft()
+            if request.batch == 1:
+                passed_over.append(request)
+                continue
+            bundle.append(request)
+            room = min(room, request.batch)
+        self._waiting.extendleft(reversed(passed_over))
+        return bundle
+
+
+class Bundle:
+    """The messages that one child is given at once. For Celery's pool it is one request."""
+
+    def __init__(self, dispatcher: Dispatcher, requests: Sequence[MessageRequest]) -> None:
+        self._dispatcher = dispatcher
+        self._requests = requests
+
+    def execute_using_pool(self, pool: Any, **_: Any) -> None:
+        """Give the messages to a child of the pool."""
+        task = self._requests[0].task
+        result = pool.apply_async(
+            consume_all,
+            args=(task.service, [request.delivery for request in self._requests]),
+            accept_callback=self._on_accepted,
+            callback=self._on_settled,
+            error_callback=self._on_lost,
+            timeout=task.time_limit,
+            correlation_id=self._requests[0].id,
+        )
+        for request in self._requests:
+            request._apply_result = None if result is None else weakref.ref(result)
+
+    def _on_accepted(self, pid: int, time_accepted: float) -> None:
+        for request in self._requests:
+            request.on_accepted(pid, time_accepted)
+
+    def _on_settled(self, outcomes: Sequence[Settled]) -> None:
+        for request, settled in zip(self._requests, outcomes, strict=True):
+            request.settle(settled)
+        self._dispatcher.wake()
+
+    def _on_lost(self, lost: ExceptionInfo) -> None:
+        """The child has ended, or was ended for its time limit: nobody knows what it had committed, and keys tell."""
+        requests = [request for request in self._requests if not request._already_cancelled]
+        if len(requests) > 1:
+            log.error(
+                "a child was lost with %d messages (%s): trying each alone", len(requests), lost.exception
+            )
+            self._dispatcher.take_alone(requests)
+            return
+        for request in requests:
+            metrics.message_handled(request.task.service, request.name, Outcome.LOST, 0.0)
+            request.on_failure(lost)
+        self._dispatcher.wake()

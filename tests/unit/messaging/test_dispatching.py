@@ -1,0 +1,177 @@
+"""Which messages a free child is given together."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from messaging.batching import Settled
+from messaging.delivery import Delivery
+from messaging.dispatching import Bundle, Dispatcher, MessageRequest, delivery_of
+from messaging.metrics import Outcome
+
+
+class Pool:
+    """Children that take what they are given and answer when the test says so."""
+
+    def __init__(self) -> None:
+        self.given: list[dict[str, Any]] = []
+
+    def apply_async(self, target: Any, **given: Any) -> None:
+        self.given.append(given)
+
+
+class Worker:
+    """Celery's consumer as far as the dispatcher knows it."""
+
+    def __init__(self, children: int) -> None:
+        self.pool = Pool()
+        self.controller = SimpleNamespace(semaphore=SimpleNamespace(value=children))
+        self.soon: list[Callable[[], None]] = []
+        self.hub = SimpleNamespace(call_soon=self.soon.append)
+        self.bundles: list[Bundle] = []
+        self.dispatcher = Dispatcher(self)
+
+    def on_task_request(self, bundle: Bundle) -> None:
+        self.controller.semaphore.value -= 1
+        self.bundles.append(bundle)
+        bundle.execute_using_pool(self.pool)
+
+    def turn(self) -> list[list[str]]:
+        """One turn of the event loop; returns what every child has been given so far."""
+        soon, self.soon[:] = list(self.soon), []
+        for call in soon:
+            call()
+        return self.in_hand()
+
+    def in_hand(self) -> list[list[str]]:
+        return [[delivery.payload for delivery in given["args"][1]] for given in self.pool.given]
+
+    def free_a_child(self) -> None:
+        self.controller.semaphore.value += 1
+
+
+class Message(MessageRequest):
+    def __init__(self, name: str, *, batch: int = 1, is_redelivered: bool = False) -> None:
+        self.id = name
+        self.delivery = Delivery(
+            headers={}, payload=name, exchange="", routing_key="", is_redelivered=is_redelivered
+        )
+        self.settled: list[Settled | str] = []
+        self._task = SimpleNamespace(batch=batch, service="inventory", time_limit=None)
+        self.name = "inventory.reserve_stock.v1"
+
+    def settle(self, settled: Settled) -> None:
+        self.settled.append(settled)
+
+    def on_failure(self, exc_info: Any, **_: Any) -> None:
+        self.settled.append("given back")
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker(children=1)
+
+
+def take(worker: Worker, *messages: Message) -> None:
+    for message in messages:
+        worker.dispatcher.take(message)
+
+
+def test_what_arrives_together_goes_to_one_child(worker):
+    take(worker, *(Message(name, batch=50) for name in "abc"))
+
+    assert worker.turn() == [["a", "b", "c"]]
+
+
+def test_no_bundle_is_larger_than_its_strictest_member_allows(worker):
+    take(worker, Message("a", batch=50), Message("b", batch=2), Message("c", batch=50))
+
+    assert worker.turn() == [["a", "b"]]
+
+
+def test_a_handler_of_its_own_transaction_goes_alone_and_holds_up_nobody(worker):
+    worker.controller.semaphore.value = 2
+    take(worker, Message("a", batch=50), Message("alone"), Message("b", batch=50))
+
+    assert worker.turn() == [["a", "b"], ["alone"]]
+
+
+def test_what_was_delivered_before_goes_alone(worker):
+    worker.controller.semaphore.value = 2
+    take(worker, Message("suspect", batch=50, is_redelivered=True), Message("a", batch=50))
+
+    assert worker.turn() == [["suspect"], ["a"]]
+
+
+def test_what_arrives_while_all_are_busy_goes_together_to_the_next_free_child(worker):
+    take(worker, Message("first", batch=50))
+    worker.turn()
+    take(worker, *(Message(name, batch=50) for name in "abc"))
+
+    assert worker.turn() == [["first"]]
+
+    worker.free_a_child()
+    worker.bundles[0]._on_settled([Settled(Outcome.HANDLED, 0.0)])
+    assert worker.turn() == [["first"], ["a", "b", "c"]]
+
+
+def test_each_is_settled_by_its_own_outcome(worker):
+    good, bad = Message("good", batch=50), Message("bad", batch=50)
+    take(worker, good, bad)
+    worker.turn()
+    outcomes = [Settled(Outcome.HANDLED, 0.1), Settled(Outcome.REJECTED, 0.2, "no")]
+
+    worker.bundles[0]._on_settled(outcomes)
+
+    assert (good.settled, bad.settled) == ([outcomes[0]], [outcomes[1]])
+
+
+def test_those_whose_child_was_lost_are_tried_again_first_and_each_alone(worker):
+    messages = [Message(name, batch=50) for name in "abc"]
+    take(worker, *messages)
+    worker.turn()
+    take(worker, Message("later", batch=50))
+    worker.turn()
+
+    for _ in range(4):
+        worker.free_a_child()
+    worker.bundles[0]._on_lost(SimpleNamespace(exception=RuntimeError("killed")))
+
+    assert worker.turn()[1:] == [["a"], ["b"], ["c"], ["later"]]
+    assert [message.settled for message in messages] == [[], [], []], "nothing is given back to the queue"
+
+
+def test_one_that_loses_its_child_alone_is_given_back_to_the_queue(worker):
+    message = Message("poison", batch=50)
+    take(worker, message)
+    worker.turn()
+
+    worker.bundles[0]._on_lost(SimpleNamespace(exception=RuntimeError("killed")))
+
+    assert message.settled == ["given back"]
+
+
+def test_nothing_waits_any_more_once_the_connection_is_lost(worker):
+    worker.controller.semaphore.value = 0
+    take(worker, Message("a"))
+    worker.turn()
+
+    worker.dispatcher.forget()
+    worker.free_a_child()
+    worker.dispatcher.wake()
+
+    assert worker.turn() == []
+
+
+@pytest.mark.parametrize(("header", "count"), [(None, 0), (0, 0), (3, 3), ("many", 0), ([1], 0)])
+def test_only_a_number_counts_as_the_brokers_count_of_deliveries(header, count):
+    message = SimpleNamespace(
+        headers={"x-delivery-count": header},
+        payload=[["body"], {}, {}],
+        delivery_info={"redelivered": count > 0},
+    )
+
+    assert delivery_of(message).delivery_count == count
+    assert delivery_of(message).was_delivered_before == (count > 0)
