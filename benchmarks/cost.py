@@ -17,7 +17,6 @@ from django.test.utils import CaptureQueriesContext
 def main() -> None:
     django.setup()
     from benchmarks.filling import NOTE, wire_of
-    from benchmarks.handlers import CAN_BATCH
     from benchmarks.messages import SERVICE, CountUp
     from messaging.consumer import consume
     from messaging.delivery import Delivery
@@ -42,7 +41,6 @@ def main() -> None:
         "statements": sum(statements),
         "round_trips": len(statements) + 2 * commits,
         "commits": commits,
-        "can_batch": CAN_BATCH,
     }
     sys.stdout.write(json.dumps(found) + "\n")
 

@@ -7,9 +7,7 @@ from django.db import connections
 
 from benchmarks.messages import BATCH, REPLIES, SERVICE, CountedUp, CountUp, CountUpInBatch, NoteStart
 from messaging import outbox
-from messaging.handling import Handler, handles, subscribe
-
-CAN_BATCH = "batch" in Handler.__struct_fields__
+from messaging.handling import handles, subscribe
 
 _COUNT_UP = "UPDATE benchmarks_counter SET value = value + 1 WHERE id = %s RETURNING value"
 _NOTE = "INSERT INTO benchmarks_start (marker, started_at) VALUES (%s, %s)"
@@ -27,7 +25,7 @@ def count_up(command: CountUp) -> CountedUp:
     return event
 
 
-@handles(CountUpInBatch, **({"batch": BATCH} if CAN_BATCH else {}))
+@handles(CountUpInBatch, batch=BATCH)
 def count_up_in_batch(command: CountUpInBatch) -> CountedUp:
     return count_up(CountUp(counter=command.counter))
 

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from psycopg2 import sql
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.messages import REPLIES, SERVICE
+from benchmarks.processes import family
 from benchmarks.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNTERS = 2000
-_TABLES = f"""
+_TABLES = """
 CREATE TABLE benchmarks_counter (id integer PRIMARY KEY, value bigint NOT NULL);
-INSERT INTO benchmarks_counter SELECT number, 0 FROM generate_series(0, {COUNTERS - 1}) AS number;
+INSERT INTO benchmarks_counter SELECT number, 0 FROM generate_series(0, %s) AS number;
 CREATE TABLE benchmarks_start (marker uuid PRIMARY KEY, started_at double precision NOT NULL)"""
 _SETTINGS_OF_SERVICES = re.compile(r"^(SERVICE|BROKER_URL|(\w+_)?DATABASE_URL)$")
 
@@ -122,7 +123,7 @@ class Stage:
         self._on_server("CREATE DATABASE {}", database)
         self.manage(place, "migrate_services")
         self.manage(place, "declare_topology")
-        place.query(_TABLES)
+        place.query(_TABLES, COUNTERS - 1)
         place.purge(SERVICE, REPLIES, "sagas", "inventory")
         return place
 
@@ -243,6 +244,18 @@ class Running:
             raise BenchmarkError(f"{self.name} ended. The end of its log:\n{self.tail()}")
         return json.loads(answer)
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Stop it and its children meanwhile, so that they do nothing and lose nothing."""
+        members = family(self.process.pid)
+        try:
+            for member in members:
+                os.kill(member, signal.SIGSTOP)
+            yield
+        finally:
+            for member in members:
+                os.kill(member, signal.SIGCONT)
+
     def check(self) -> None:
         """Raises where the process has ended."""
         if self.process.poll() is not None:
@@ -255,14 +268,10 @@ class Running:
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:

@@ -1,6 +1,7 @@
 """How many commands a second a worker handles, against a bare Celery task that changes the same row."""
 
 import json
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from benchmarks.comparing import Contender, Figure, Outcome, in_turns, ratio
 from benchmarks.filling import Sender
 from benchmarks.messages import BATCH, REPLIES, SERVICE, CountUp, CountUpInBatch
 from benchmarks.peers import bare_names
+from benchmarks.processes import cpu_seconds
 from benchmarks.scale import Scale
 from benchmarks.stage import Place, Running, Stage, wait_while_running
 
@@ -22,34 +24,38 @@ ONE, MANY, BARE = "one by one", f"in batches of {BATCH}", "bare Celery task"
 def measure(stage: Stage, scale: Scale) -> Outcome:
     place = stage.place("small")
     cost = json.loads(stage.run(place, "-m", "benchmarks.cost"))
+    spent: dict[str, list[float]] = {ONE: [], MANY: [], BARE: []}
     with ExitStack() as stack:
         worker = stack.enter_context(stage.worker(place, concurrency=CONCURRENCY))
         contenders: dict[str, Contender] = {
-            ONE: handling(place, worker, CountUp, count=scale.commands),
+            ONE: handling(place, worker, CountUp, count=scale.commands, spent=spent[ONE]),
+            MANY: handling(place, worker, CountUpInBatch, count=2 * scale.commands, spent=spent[MANY]),
         }
-        if cost["can_batch"]:
-            contenders[MANY] = handling(place, worker, CountUpInBatch, count=2 * scale.commands)
         if stage.has_peers:
             place.declare(bare_names.QUEUE)
             bare = stack.enter_context(bare_worker(stage, place))
-            contenders[BARE] = bare_handling(place, bare, count=scale.commands)
+            contenders[BARE] = bare_handling(place, bare, count=scale.commands, spent=spent[BARE])
         series = in_turns(contenders, turns=scale.turns, longest=scale.longest)
     if stage.has_peers:
         place.delete_queues(bare_names.QUEUE)
 
     def against_bare(name: str) -> float | None:
-        return ratio(series[name], series[BARE]) if {name, BARE} <= series.keys() else None
+        return ratio(series[name], series[BARE]) if stage.has_peers else None
 
     return Outcome(
         figures=(
-            Figure("handling", "rate, one by one", series[ONE].median, unit="commands/s"),
-            Figure("handling", f"one by one against a {BARE}", against_bare(ONE), target=AT_LEAST_OF_BARE),
+            Figure("handling", f"rate, {ONE}", series[ONE].median, unit="commands/s"),
+            Figure("handling", f"rate, {MANY}", series[MANY].median, unit="commands/s"),
+            Figure("handling", f"{ONE} against a {BARE}", against_bare(ONE), target=AT_LEAST_OF_BARE),
             Figure(
-                "handling",
-                f"{MANY} against a {BARE}",
-                against_bare(MANY),
-                target=AT_LEAST_OF_BARE_IN_BATCHES,
-                detail="" if cost["can_batch"] else "not available: handlers declare no batches",
+                "handling", f"{MANY} against a {BARE}", against_bare(MANY), target=AT_LEAST_OF_BARE_IN_BATCHES
+            ),
+            *(
+                Figure(
+                    "handling", f"the worker's processor time, {name}", statistics.median(times), unit="ms"
+                )
+                for name, times in spent.items()
+                if times
             ),
             Figure("handling", "commits for a command", cost["commits"], unit="", target=1, comparison="<="),
             Figure("handling", "statements for a command", cost["statements"], unit=""),
@@ -76,44 +82,58 @@ def bare_worker(stage: Stage, place: Place) -> Any:
 
 
 def handling(
-    place: Place, worker: Running, kind: type[CountUp] | type[CountUpInBatch], *, count: int
+    place: Place,
+    worker: Running,
+    kind: type[CountUp] | type[CountUpInBatch],
+    *,
+    count: int,
+    spent: list[float],
 ) -> Contender:
     def contend(share: float) -> float:
         some = max(1, int(share * count))
-        rate = timed(place, worker, lambda: Sender(place).commands(kind, some), count=some)
+        rate = timed(place, worker, lambda: Sender(place).commands(kind, some), count=some, spent=spent)
         forget_replies(place)
         return rate
 
     return contend
 
 
-def bare_handling(place: Place, worker: Running, *, count: int) -> Contender:
+def bare_handling(place: Place, worker: Running, *, count: int, spent: list[float]) -> Contender:
     def contend(share: float) -> float:
         some = max(1, int(share * count))
         return timed(
-            place, worker, lambda: Sender(place).bare(bare_names.TASK, bare_names.QUEUE, some), count=some
+            place,
+            worker,
+            lambda: Sender(place).bare(bare_names.TASK, bare_names.QUEUE, some),
+            count=some,
+            spent=spent,
         )
 
     return contend
 
 
 def timed(
-    place: Place, worker: Running, send: Callable[[], None], *, count: int, timeout: float = 300
+    place: Place, worker: Running, send: Callable[[], None], *, count: int, spent: list[float]
 ) -> float:
-    """Commands a second from when all are in the queue, and some of them handled, until the last is handled."""
+    """Commands a second; notes the worker's processor time for one of them, in milliseconds.
+
+    The worker stands still while the queue is filled, and the clock runs from its first move.
+    """
     observer = place.connect()
     try:
         before = place.counted(observer)
-        send()
-        began, done = time.perf_counter(), place.counted(observer) - before
+        with worker.standing_still():
+            send()
+        began, used = time.perf_counter(), cpu_seconds(worker.process.pid)
         wait_while_running(
             lambda: place.counted(observer) - before >= count,
             worker,
             what=f"{count} commands to be handled",
-            timeout=timeout,
+            timeout=300,
         )
-        left = count - done
-        return left / (time.perf_counter() - began) if left else float("nan")
+        seconds = time.perf_counter() - began
+        spent.append(1000 * (cpu_seconds(worker.process.pid) - used) / count)
+        return count / seconds
     finally:
         observer.close()
 

@@ -16,7 +16,7 @@ SEED = 2026
 def measure(stage: Stage, scale: Scale) -> Outcome:
     place = stage.place("small")
     with stage.worker(place, concurrency=CONCURRENCY) as worker:
-        contend = handling(place, worker, CountUp, count=scale.commands)
+        contend = handling(place, worker, CountUp, count=scale.commands, spent=[])
         contend(WARM_UP)
         peak = contend(1.0)
         with stage.relay(place) as relay:

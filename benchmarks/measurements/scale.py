@@ -46,6 +46,7 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
                 stack.enter_context(stage.worker(place, concurrency=CONCURRENCY)),
                 CountUp,
                 count=scale.commands,
+                spent=[],
             )
             for name, place in ((SMALL, small), (LARGE, large))
         }
