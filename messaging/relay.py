@@ -32,7 +32,8 @@ WAIT_FOR_ANSWERS = 2.0
 """Seconds that a batch waits for the broker."""
 LONGEST_REFUSAL_PAUSE = 60.0
 LONGEST_LOAD_PAUSE = 0.02
-"""Seconds between batches under full load: fuller batches cost less for each message."""
+"""Seconds between batches that were almost full: fuller batches cost less for each message. After a full one there
+is no pause, for more is waiting."""
 
 _FIRST_PAUSE = 0.1
 _OF_THE_MESSAGE = (ChannelError, FrameSyntaxError)
@@ -106,8 +107,9 @@ class Relay:
             claimed = self._publish_batch()
             self._note_success()
             if claimed:
-                load = min(1.0, claimed / settings.RELAY_BATCH)
-                time.sleep(LONGEST_LOAD_PAUSE * load)
+                load = claimed / settings.RELAY_BATCH
+                if load < 1:
+                    time.sleep(LONGEST_LOAD_PAUSE * load)
             else:
                 # A row that is due and was not claimed is in somebody else's hands.
                 self._wait(max(0.05, self._seconds_until_due()))
@@ -205,6 +207,8 @@ class Relay:
         self._listener = psycopg2.connect(**parameters)
         with self._listener, self._listener.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
+            # A deletion that a crash of the server undoes repeats a message, as a crash of the relay does.
+            cursor.execute("SET synchronous_commit = off")
         self._publisher = Publisher(self._broker_url)
         self._publisher.connect()
 
