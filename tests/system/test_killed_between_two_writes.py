@@ -41,7 +41,7 @@ def test_a_process_killed_between_two_writes_loses_and_doubles_nothing(
         assert len(orders) < 100, f"no process comes by {point}"
         orders += [shop.place_order(**wanted) for wanted, _ in WANTED * 2]
         wait_until(
-            lambda: shop.was_reached(point) or sagas_are_finished(orders),
+            lambda orders=orders: shop.was_reached(point) or sagas_are_finished(orders),
             what=f"a process to come by {point}",
         )
     wait_until(lambda: sagas_are_finished(orders), what=f"the sagas to be finished (see {shop.log_file})")
