@@ -87,3 +87,7 @@ def test(root: Path) -> Instance:
     return Instance(
         root, "test", env_file=root / ".dev" / "test" / "services.env", vhosts=("makegood", "suite")
     )
+
+
+def chaos(root: Path) -> Instance:
+    return Instance(root, "chaos", env_file=root / ".dev" / "chaos" / "services.env", vhosts=("makegood",))

@@ -14,7 +14,7 @@ from launcher import ports
 from launcher.errors import LauncherError
 from launcher.identity import end_group
 from launcher.interruption import wait_until
-from launcher.programs import last_lines, run, spawn_server
+from launcher.programs import last_lines, run, run_or_fail, spawn_server
 from launcher.state import State, write_private
 
 NAME = "rabbitmq"
@@ -25,6 +25,7 @@ NODE = "makegood@localhost"
 START_TIMEOUT = 120
 PROBE_TIMEOUT = 60
 STOP_GRACE = 40
+CONTROL_TIMEOUT = 60
 ROOT = Path(__file__).resolve().parent.parent
 STARTED = b"Server startup complete"
 
@@ -117,6 +118,18 @@ class PrivateRabbitmq:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` on the running node and return what it prints."""
+        program = Path(self.settings.server).with_name("rabbitmqctl")
+        finished = run_or_fail(
+            [program, "--quiet", *arguments],
+            environment=self._environment(),
+            timeout=CONTROL_TIMEOUT,
+            purpose="Controlling RabbitMQ",
+            advice=f"See {self.log}.",
+        )
+        return "\n".join(finished.lines)
 
     def _end(self, name: str, *, with_signal: int, grace: float) -> None:
         identity = self.state.identity(name)
