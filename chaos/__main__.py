@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = _read(arguments)
     instance = instances.chaos(ROOT)
     if os.environ.get(ENV_FILE) != str(instance.env_file):
-        print("The servers do not run. Type: make chaos", file=sys.stderr)
+        sys.stderr.write("The servers do not run. Type: make chaos\n")
         return 2
     interruption.listen()
     console = Console()
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print("interrupted: no report")
         return 130
     except LauncherError as error:
-        print(f"The run could not be finished. {error}", file=sys.stderr)
+        sys.stderr.write(f"The run could not be finished. {error}\n")
         return 1
     page = report.write(found, instance.directory)
     for line in report.summary(found):
@@ -59,7 +59,7 @@ def _read(arguments: Sequence[str]) -> Wanted:
         "--seed", type=int, default=1, help="the same seed, the same orders and the same plan"
     )
     parser.add_argument(
-        "--rate", type=float, help="orders placed a second, at most (default: as fast as can be)"
+        "--rate", type=float, default=40, help="orders placed a second, at most (default: 40)"
     )
     parser.add_argument(
         "--copies", type=float, default=0.05, help="share of the messages that come twice (0 to 1)"
@@ -69,7 +69,7 @@ def _read(arguments: Sequence[str]) -> Wanted:
         parser.error(f"--orders is {given.orders}; give {FEWEST} at least")
     if not 0 <= given.copies <= 1:
         parser.error(f"--copies is {given.copies:g}; give a number from 0 to 1")
-    if given.rate is not None and given.rate <= 0:
+    if given.rate <= 0:
         parser.error(f"--rate is {given.rate:g}; give a number above 0")
     return Wanted(orders=given.orders, seed=given.seed, rate=given.rate, copies=given.copies)
 

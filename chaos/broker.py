@@ -91,6 +91,10 @@ class Broker:
         watermark = ("absolute", "1") if is_on else ("0.6",)
         self.server.control("set_vm_memory_high_watermark", *watermark)
 
+    def cut_connections(self) -> None:
+        """Close every client's connection, whatever it is in the middle of."""
+        self.server.control("close_all_connections", "-p", VHOST, "the nemesis")
+
     def note_redeliveries(self) -> None:
         """Add up what the node has counted since it started. To be called before it goes down, as its count ends."""
         counters = self.server.control("eval", "rabbit_global_counters:overview().")
@@ -103,7 +107,7 @@ class Broker:
 
     def peek(self, queue: str, *, most: int) -> list[Any]:
         """Up to so many messages that wait in a queue; they stay there."""
-        found = []
+        found: list[Any] = []
         with connect(self.url) as connection:
             channel = connection.channel()
             channel.auto_decode = False

@@ -1,6 +1,7 @@
 """The pace of a run as a line of text."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDTH = 72
@@ -13,7 +14,7 @@ def pace(samples: Sequence[tuple[float, int]], *, width: int = WIDTH) -> list[fl
     begun, ended = samples[0][0], samples[-1][0]
     part = (ended - begun) / width
     counts = [_at(samples, begun + part * number) for number in range(width + 1)]
-    return [(later - earlier) / part for earlier, later in zip(counts, counts[1:], strict=False)]
+    return [(later - earlier) / part for earlier, later in pairwise(counts)]
 
 
 def bars(values: Sequence[float]) -> str:

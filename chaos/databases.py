@@ -15,6 +15,10 @@ from launcher.servers import DATABASE_URL
 PATIENCE = 120
 """Seconds that a database may be away before the run is given up."""
 
+_CUT = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
 
 class Databases:
     """`default`, and each service's own; one connection each, made anew when the server was away."""
@@ -58,6 +62,10 @@ class Databases:
 
     def has_table(self, name: str, table: str) -> bool:
         return bool(self.ask(name, "SELECT to_regclass(%s) IS NOT NULL", [table])[0][0])
+
+    def cut_sessions(self, name: str) -> int:
+        """End every session in a database but our own, whatever it is in the middle of; returns how many."""
+        return self.number(name, _CUT)
 
     def close(self) -> None:
         for name in list(self._open):

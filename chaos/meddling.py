@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,10 +80,8 @@ class Echo:
             channel.queue_bind(QUEUE, exchange, "#")
         channel.basic_consume(QUEUE, no_ack=True, callback=lambda message: self._consider(channel, message))
         while not self._stop.is_set():
-            try:
+            with suppress(TimeoutError):
                 connection.drain_events(timeout=0.1)
-            except TimeoutError:
-                pass
             self._send_due(channel, until=time.monotonic())
         self._send_due(channel, until=float("inf"))
         self._send_stack(channel)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from chaos import gateway
 from chaos.broker import AWAY, Broker
+from chaos.databases import Databases
 from chaos.meddling import hold_back
 from chaos.plan import Action, Kind
 from launcher.errors import LauncherError
@@ -34,11 +35,20 @@ class Done:
 class Nemesis:
     """`processes` are ours to kill, `servers` ours to stop."""
 
-    def __init__(self, *, processes: Supervisor, servers: Servers, broker: Broker, gateway_url: str) -> None:
+    def __init__(
+        self,
+        *,
+        processes: Supervisor,
+        servers: Servers,
+        broker: Broker,
+        databases: Databases,
+        gateway_url: str,
+    ) -> None:
         self.done: list[Done] = []
         self._processes = processes
         self._servers = {"rabbitmq": servers.rabbitmq, "postgres": servers.postgres}
         self._broker = broker
+        self._databases = databases
         self._gateway_url = gateway_url
         self._faults_end: float | None = None
         self._actions: dict[Kind, Callable[[Action], str]] = {
@@ -50,6 +60,8 @@ class Nemesis:
             Kind.ALARM: self._alarm,
             Kind.GATEWAY_FAULTS: self._trouble_gateway,
             Kind.HOLD_BACK: self._hold_back,
+            Kind.CUT_SESSIONS: self._cut_sessions,
+            Kind.CUT_CONNECTIONS: self._cut_connections,
         }
 
     def carry_out(self, action: Action, *, finished_orders: int) -> Done:
@@ -153,6 +165,13 @@ class Nemesis:
         except AWAY as error:
             return f"broken off: {type(error).__name__}"
         return f"{held} messages"
+
+    def _cut_sessions(self, action: Action) -> str:
+        return f"{self._databases.cut_sessions(action.target)} sessions"
+
+    def _cut_connections(self, action: Action) -> str:
+        self._broker.cut_connections()
+        return "all of them"
 
     def _make_gateway_well(self) -> None:
         def is_well() -> bool:

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     ALARM = "broker's memory alarm"
     GATEWAY_FAULTS = "gateway faults"
     HOLD_BACK = "messages held back and reversed"
+    CUT_SESSIONS = "database sessions cut"
+    CUT_CONNECTIONS = "broker connections cut"
 
 
 OUTAGES = frozenset({Kind.STOP_SERVER, Kind.KILL_SERVER, Kind.ALARM})
@@ -39,6 +41,8 @@ _COUNTS = {
     Kind.FREEZE: (1, 0.8),
     Kind.GATEWAY_FAULTS: (1, 0.6),
     Kind.HOLD_BACK: (2, 3.0),
+    Kind.CUT_SESSIONS: (1, 1.5),
+    Kind.CUT_CONNECTIONS: (1, 0.8),
 }
 """How many at the least, and how many for each thousand orders."""
 _BEGINS, _ENDS = 0.04, 0.92
@@ -67,14 +71,16 @@ class Action:
         return " ".join(filter(None, parts))
 
 
-def plan(*, seed: int, orders: int, processes: Sequence[str], queues: Sequence[str]) -> tuple[Action, ...]:
+def plan(
+    *, seed: int, orders: int, processes: Sequence[str], queues: Sequence[str], databases: Sequence[str]
+) -> tuple[Action, ...]:
     """The actions of a run, in order. Each kind is done at least once, however few the orders.
 
     Two actions are at least `least_gap` finished orders apart, and between two outages there is another action.
     """
     chance = random.Random(seed)
     outages = list(_outages(chance, orders=orders, processes=processes))
-    others = list(_others(chance, orders=orders, processes=processes, queues=queues))
+    others = list(_others(chance, orders=orders, processes=processes, queues=queues, databases=databases))
     mixed = _interleaved(others, outages)
     first, slot = orders * _BEGINS, orders * (_ENDS - _BEGINS) / len(mixed)
     # Each within the first half of its slot: so the gap is at least the other half.
@@ -115,7 +121,12 @@ def _outages(chance: random.Random, *, orders: int, processes: Sequence[str]) ->
 
 
 def _others(
-    chance: random.Random, *, orders: int, processes: Sequence[str], queues: Sequence[str]
+    chance: random.Random,
+    *,
+    orders: int,
+    processes: Sequence[str],
+    queues: Sequence[str],
+    databases: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     often = _deck(chance, [name for name in processes if name not in RARE])
     rarely = _deck(chance, [name for name in processes if name in RARE])
@@ -143,6 +154,11 @@ def _others(
                 "number": chance.randint(5, 40),
             }
         )
+    cut = _deck(chance, list(databases))
+    for _ in range(_count(Kind.CUT_SESSIONS, orders)):
+        drawn.append({"kind": Kind.CUT_SESSIONS, "target": next(cut)})
+    for _ in range(_count(Kind.CUT_CONNECTIONS, orders)):
+        drawn.append({"kind": Kind.CUT_CONNECTIONS, "target": "rabbitmq"})
     chance.shuffle(drawn)
     yield from drawn
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from chaos import chart
 from chaos.nemesis import Done
-from chaos.plan import Kind
+from chaos.plan import OUTAGES, Kind
 from chaos.verdict import Letter
 
 _LETTERS = {"rabbitmq": "R", "postgres": "P"}
@@ -22,7 +22,7 @@ class Report:
 
     seed: int
     orders: int
-    rate: float | None
+    rate: float
     copies_share: float
     versions: Mapping[str, str]
     began: datetime
@@ -94,7 +94,7 @@ def _head(report: Report) -> list[str]:
         "| | |",
         "|---|---|",
         f"| begun | {report.began:%Y-%m-%d %H:%M:%S} UTC |",
-        f'| repeat it | `make chaos ARGS="--orders {report.orders} --seed {report.seed}"` |',
+        f'| repeat it | `make chaos ARGS="--orders {report.orders} --seed {report.seed} --rate {report.rate:g}"` |',
         f"| versions | {', '.join(f'{name} {version}' for name, version in report.versions.items())} |",
         f"| duration | {report.seconds:.0f} s |",
         f"| confirmed, cancelled | {placing.get('confirmed', '?')}, {placing.get('cancelled', '?')} "
@@ -114,7 +114,7 @@ def _pace(report: Report) -> list[str]:
     events = [
         ((done.at - report.began).total_seconds(), _letter(done))
         for done in report.actions
-        if done.action.target in _LETTERS
+        if done.action.kind in OUTAGES
     ]
     return [
         "## Orders finished a second",

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from chaos.broker import Broker, Route, queues_of
 from chaos.databases import Databases
@@ -45,7 +45,7 @@ PATIENCE = 240
 """Seconds without any progress after which none is expected any more."""
 READY_WITHIN = 300
 POLL = 0.3
-CELERY_PROJECT = ("Django", "celery", "kombu", "amqp")
+LIBRARIES = ("Django", "celery", "kombu", "amqp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Wanted:
 
     orders: int
     seed: int
-    rate: float | None
+    rate: float
     copies: float
 
 
@@ -77,6 +77,7 @@ class Run:
             gateway_url=self._environment["GATEWAY_URL"],
             emails=instance.directory / "emails",
         )
+        self._finishing = progress.add_task("orders finished", total=wanted.orders)
         self._samples: list[tuple[float, int]] = []
         self._begun = 0.0
         self._last_progress = 0.0
@@ -111,11 +112,13 @@ class Run:
             orders=self._wanted.orders,
             processes=processes.names,
             queues=queues_of(routes),
+            databases=self._databases.names,
         )
         nemesis = Nemesis(
             processes=processes,
             servers=self._servers,
             broker=self._broker,
+            databases=self._databases,
             gateway_url=self._environment["GATEWAY_URL"],
         )
         echo = Echo(url=self._broker.url, routes=routes, share=self._wanted.copies, seed=self._wanted.seed)
@@ -149,23 +152,14 @@ class Run:
         )
 
     def _suffer(self, nemesis: Nemesis, actions: Sequence[Action]) -> None:
-        done = self._progress.add_task("actions of the nemesis", total=len(actions))
-        finishing = self._finishing
+        doing = self._progress.add_task("actions of the nemesis", total=len(actions))
         for action in actions:
             finished = self._wait_for(action.at, nemesis)
-            self._progress.update(done, description=str(action)[:60])
+            self._progress.update(doing, description=str(action))
             nemesis.carry_out(action, finished_orders=finished)
             self._last_progress = time.monotonic()
-            self._progress.advance(done)
-        self._progress.update(done, description="the nemesis rests")
-        self._progress.refresh()
-        assert finishing is not None
-
-    @property
-    def _finishing(self) -> TaskID:
-        if not self._progress.task_ids:
-            self._progress.add_task("orders finished", total=self._wanted.orders)
-        return self._progress.task_ids[0]
+            self._progress.advance(doing)
+        self._progress.update(doing, description="the nemesis rests")
 
     def _wait_for(self, orders: int, nemesis: Nemesis) -> int:
         """Wait until so many orders are finished; returns how many are. Raises Stuck where none is any more."""
@@ -216,7 +210,7 @@ class Run:
                 [
                     *self._command("place_orders", "--json", "--mix", "realistic", "--wait", str(24 * 3600)),
                     *("--count", str(wanted.orders), "--seed", str(wanted.seed)),
-                    *(("--rate", str(wanted.rate)) if wanted.rate else ()),
+                    *("--rate", str(wanted.rate)),
                 ],
                 cwd=self._root,
                 env={**os.environ, **self._environment},
@@ -234,7 +228,8 @@ class Run:
         summary = read_json((folder / "placing.json").read_text())
         if summary is None:
             unended.append(
-                f"the summary of place_orders, which ended with {placing.returncode}: see {folder / 'placing.log'}"
+                f"the summary of place_orders, which ended with {placing.returncode}; "
+                f"see {folder / 'placing.log'}"
             )
         return summary
 
@@ -306,7 +301,7 @@ class Run:
     def _versions(self) -> dict[str, str]:
         return {
             "Python": platform.python_version(),
-            **{name: version(name) for name in CELERY_PROJECT},
+            **{name: version(name) for name in LIBRARIES},
             "RabbitMQ": self._broker.version(),
             "PostgreSQL": self._findings.database_version(),
         }

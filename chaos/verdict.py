@@ -138,11 +138,8 @@ def _charges(found: Found) -> Iterator[str]:
         yield f"orders charged more than once: {_named(several)}"
     due = {order.id: order.total for order in found.orders if order.status == "confirmed"}
     taken = {reference: sum(amounts) for reference, amounts in charges.items()}
-    if wrong := sorted(
-        reference
-        for reference in due.keys() | taken.keys()
-        if due.get(reference, 0) != taken.get(reference, 0)
-    ):
+    charged = due.keys() | taken.keys()
+    if wrong := sorted(each for each in charged if due.get(each, 0) != taken.get(each, 0)):
         yield f"orders whose charge in the gateway's books is not what is due: {_named(wrong)}"
     if held:
         yield f"orders for which the gateway still holds money: {_named(held)}"

@@ -52,3 +52,5 @@ def _begin_anew(instance: Instance) -> None:
         shutil.rmtree(instance.directory / name, ignore_errors=True)
     for books in instance.directory.glob("gateway.sqlite3*"):
         books.unlink()
+    with instance.state.change() as record:
+        record.servers.clear()
