@@ -64,6 +64,7 @@ def _read(arguments: Sequence[str]) -> Wanted:
     parser.add_argument(
         "--copies", type=float, default=0.05, help="share of the messages that come twice (0 to 1)"
     )
+    parser.add_argument("--fury", type=float, default=1, help="multiplies what the nemesis does (0.1 to 10)")
     given = parser.parse_args(arguments)
     if given.orders < FEWEST:
         parser.error(f"--orders is {given.orders}; give {FEWEST} at least")
@@ -71,7 +72,9 @@ def _read(arguments: Sequence[str]) -> Wanted:
         parser.error(f"--copies is {given.copies:g}; give a number from 0 to 1")
     if given.rate <= 0:
         parser.error(f"--rate is {given.rate:g}; give a number above 0")
-    return Wanted(orders=given.orders, seed=given.seed, rate=given.rate, copies=given.copies)
+    if not 0.1 <= given.fury <= 10:
+        parser.error(f"--fury is {given.fury:g}; give a number from 0.1 to 10")
+    return Wanted(**vars(given))
 
 
 if __name__ == "__main__":

@@ -99,10 +99,11 @@ class Nemesis:
     def _kill_child(self, action: Action) -> str:
         if not self._is_up(action.target):
             return "not done: it did not run"
-        parent = ProcessIdentity.of(self._processes.pid(action.target) or 0)
         children: list[ProcessIdentity] = []
 
         def has_children() -> bool:
+            # Asked each time: a worker that was killed a moment ago is soon another one.
+            parent = ProcessIdentity.of(self._processes.pid(action.target) or 0)
             children[:] = parent.children() if parent is not None else []
             return bool(children)
 

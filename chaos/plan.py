@@ -72,15 +72,24 @@ class Action:
 
 
 def plan(
-    *, seed: int, orders: int, processes: Sequence[str], queues: Sequence[str], databases: Sequence[str]
+    *,
+    seed: int,
+    orders: int,
+    processes: Sequence[str],
+    queues: Sequence[str],
+    databases: Sequence[str],
+    fury: float = 1.0,
 ) -> tuple[Action, ...]:
     """The actions of a run, in order. Each kind is done at least once, however few the orders.
 
-    Two actions are at least `least_gap` finished orders apart, and between two outages there is another action.
+    `fury` multiplies how many they are. Two actions are at least `least_gap` finished orders apart, and between two
+    outages there is another action.
     """
     chance = random.Random(seed)
-    outages = list(_outages(chance, orders=orders, processes=processes))
-    others = list(_others(chance, orders=orders, processes=processes, queues=queues, databases=databases))
+    outages = list(_outages(chance, amount=orders * fury, processes=processes))
+    others = list(
+        _others(chance, amount=orders * fury, processes=processes, queues=queues, databases=databases)
+    )
     mixed = _interleaved(others, outages)
     first, slot = orders * _BEGINS, orders * (_ENDS - _BEGINS) / len(mixed)
     # Each within the first half of its slot: so the gap is at least the other half.
@@ -95,16 +104,16 @@ def least_gap(actions: Sequence[Action], *, orders: int) -> int:
     return int(orders * (_ENDS - _BEGINS) / len(actions) / 2)
 
 
-def _count(what: str, orders: int) -> int:
+def _count(what: str, amount: float) -> int:
     least, per_thousand = _COUNTS[what]
-    return max(least, round(per_thousand * orders / 1000))
+    return max(least, round(per_thousand * amount / 1000))
 
 
-def _outages(chance: random.Random, *, orders: int, processes: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _outages(chance: random.Random, *, amount: float, processes: Sequence[str]) -> Iterator[dict[str, Any]]:
     drawn: list[dict[str, Any]] = []
     victims = [name for name in processes if name not in RARE]
     for server in SERVERS:
-        for number in range(_count(_OF_EACH_SERVER, orders)):
+        for number in range(_count(_OF_EACH_SERVER, amount)):
             kind = (Kind.STOP_SERVER, Kind.KILL_SERVER)[(number + chance.randint(0, 1)) % 2]
             drawn.append(
                 {
@@ -114,7 +123,7 @@ def _outages(chance: random.Random, *, orders: int, processes: Sequence[str]) ->
                     "meanwhile": tuple(chance.sample(victims, k=chance.randint(0, 2))),
                 }
             )
-    for _ in range(_count(Kind.ALARM, orders)):
+    for _ in range(_count(Kind.ALARM, amount)):
         drawn.append({"kind": Kind.ALARM, "target": "rabbitmq", "seconds": round(chance.uniform(1, 5), 1)})
     chance.shuffle(drawn)
     yield from drawn
@@ -123,7 +132,7 @@ def _outages(chance: random.Random, *, orders: int, processes: Sequence[str]) ->
 def _others(
     chance: random.Random,
     *,
-    orders: int,
+    amount: float,
     processes: Sequence[str],
     queues: Sequence[str],
     databases: Sequence[str],
@@ -133,19 +142,19 @@ def _others(
     workers = _deck(chance, [name for name in processes if name.endswith("-worker")])
     waiting = _deck(chance, list(queues))
     drawn: list[dict[str, Any]] = []
-    kills = _count(Kind.KILL, orders)
+    kills = _count(Kind.KILL, amount)
     for number in range(kills):
         # Of twelve kills one meets the web or the gateway.
         drawn.append({"kind": Kind.KILL, "target": next(rarely if number % 12 == 11 else often)})
-    for _ in range(_count(Kind.KILL_CHILD, orders)):
+    for _ in range(_count(Kind.KILL_CHILD, amount)):
         drawn.append({"kind": Kind.KILL_CHILD, "target": next(workers), "number": chance.randint(0, 99)})
-    for _ in range(_count(Kind.FREEZE, orders)):
+    for _ in range(_count(Kind.FREEZE, amount)):
         drawn.append({"kind": Kind.FREEZE, "target": next(often), "seconds": round(chance.uniform(1, 6), 1)})
-    for _ in range(_count(Kind.GATEWAY_FAULTS, orders)):
+    for _ in range(_count(Kind.GATEWAY_FAULTS, amount)):
         drawn.append(
             {"kind": Kind.GATEWAY_FAULTS, "target": "gateway", "seconds": round(chance.uniform(5, 20), 1)}
         )
-    for _ in range(_count(Kind.HOLD_BACK, orders)):
+    for _ in range(_count(Kind.HOLD_BACK, amount)):
         drawn.append(
             {
                 "kind": Kind.HOLD_BACK,
@@ -155,9 +164,9 @@ def _others(
             }
         )
     cut = _deck(chance, list(databases))
-    for _ in range(_count(Kind.CUT_SESSIONS, orders)):
+    for _ in range(_count(Kind.CUT_SESSIONS, amount)):
         drawn.append({"kind": Kind.CUT_SESSIONS, "target": next(cut)})
-    for _ in range(_count(Kind.CUT_CONNECTIONS, orders)):
+    for _ in range(_count(Kind.CUT_CONNECTIONS, amount)):
         drawn.append({"kind": Kind.CUT_CONNECTIONS, "target": "rabbitmq"})
     chance.shuffle(drawn)
     yield from drawn

@@ -24,6 +24,7 @@ class Report:
     orders: int
     rate: float
     copies_share: float
+    fury: float
     versions: Mapping[str, str]
     began: datetime
     seconds: float
@@ -94,7 +95,8 @@ def _head(report: Report) -> list[str]:
         "| | |",
         "|---|---|",
         f"| begun | {report.began:%Y-%m-%d %H:%M:%S} UTC |",
-        f'| repeat it | `make chaos ARGS="--orders {report.orders} --seed {report.seed} --rate {report.rate:g}"` |',
+        f'| repeat it | `make chaos ARGS="--orders {report.orders} --seed {report.seed} --rate {report.rate:g} '
+        f'--copies {report.copies_share:g} --fury {report.fury:g}"` |',
         f"| versions | {', '.join(f'{name} {version}' for name, version in report.versions.items())} |",
         f"| duration | {report.seconds:.0f} s |",
         f"| confirmed, cancelled | {placing.get('confirmed', '?')}, {placing.get('cancelled', '?')} "

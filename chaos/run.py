@@ -50,12 +50,16 @@ LIBRARIES = ("Django", "celery", "kombu", "amqp")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """`rate` is how many orders are placed a second, at most; `copies` the share of messages that come twice."""
+    """`rate` is how many orders are placed a second, at most; `copies` the share of messages that come twice.
+
+    `fury` multiplies the number of the nemesis's actions.
+    """
 
     orders: int
     seed: int
     rate: float
     copies: float
+    fury: float
 
 
 class Run:
@@ -113,6 +117,7 @@ class Run:
             processes=processes.names,
             queues=queues_of(routes),
             databases=self._databases.names,
+            fury=self._wanted.fury,
         )
         nemesis = Nemesis(
             processes=processes,
@@ -256,6 +261,7 @@ class Run:
             orders=self._wanted.orders,
             rate=self._wanted.rate,
             copies_share=self._wanted.copies,
+            fury=self._wanted.fury,
             versions=self._versions(),
             began=began,
             seconds=round(seconds, 1),

@@ -26,8 +26,8 @@ any_run = pytest.mark.parametrize("orders", ORDERS)
 any_seed = pytest.mark.parametrize("seed", SEEDS)
 
 
-def planned(*, seed: int = 1, orders: int = 1000) -> tuple[Action, ...]:
-    return plan(seed=seed, orders=orders, processes=PROCESSES, queues=QUEUES, databases=DATABASES)
+def planned(*, seed: int = 1, orders: int = 1000, fury: float = 1) -> tuple[Action, ...]:
+    return plan(seed=seed, orders=orders, processes=PROCESSES, queues=QUEUES, databases=DATABASES, fury=fury)
 
 
 @any_run
@@ -49,6 +49,14 @@ def test_actions_keep_their_distance(orders, seed):
 
     assert gap >= 1
     assert [pair for pair in pairwise(actions) if pair[1].at - pair[0].at < gap] == []
+
+
+@any_run
+def test_ten_times_the_fury_is_ten_times_the_actions_at_most_and_still_leaves_room(orders):
+    calm, furious = planned(orders=orders), planned(orders=orders, fury=10)
+
+    assert len(calm) <= len(furious) <= 10.5 * len(calm)
+    assert least_gap(furious, orders=orders) >= 1
 
 
 @any_run
