@@ -78,10 +78,14 @@ class Echo:
         channel.queue_declare(QUEUE, exclusive=True, auto_delete=True, arguments={"x-max-length": 100_000})
         for exchange in EXCHANGES:
             channel.queue_bind(QUEUE, exchange, "#")
-        channel.basic_consume(QUEUE, no_ack=True, callback=lambda message: self._consider(channel, message))
+        # Collected first and considered afterwards: sending reads what has come meanwhile, and would call back.
+        come: list[Any] = []
+        channel.basic_consume(QUEUE, no_ack=True, callback=come.append)
         while not self._stop.is_set():
             with suppress(TimeoutError):
                 connection.drain_events(timeout=0.1)
+            while come:
+                self._consider(channel, come.pop(0))
             self._send_due(channel, until=time.monotonic())
         self._send_due(channel, until=float("inf"))
         self._send_stack(channel)

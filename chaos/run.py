@@ -196,13 +196,14 @@ class Run:
         """Wait until nothing is under way; as long as the number of what is changes, there is hope."""
         waiting: list[str] = []
         since = time.monotonic()
+        patience = PATIENCE / 8 if unended else PATIENCE
 
         def is_at_rest() -> bool:
             nonlocal waiting, since
             before, waiting = waiting, self._findings.restless()
             if waiting != before:
                 since = time.monotonic()
-            return not waiting or time.monotonic() - since > PATIENCE
+            return not waiting or time.monotonic() - since > patience
 
         wait_until(is_at_rest, timeout=float("inf"), every=1.0)
         unended.extend(f"rest: {sentence}" for sentence in waiting)
