@@ -117,8 +117,8 @@ class Dispatcher:
     def forget(self) -> None:
         """The connection is lost: what waits is delivered again.
 
-        What the event loop was to do soon may have been lost with the connection, so nothing counts as due any more: the
-        worker would be deaf.
+        What the event loop was to do soon may have been lost with it, so nothing counts as due any more: else the worker
+        would be deaf for ever.
         """
         self._waiting.clear()
         self._is_due = False
