@@ -21,6 +21,10 @@ from contracts.billing import AuthorizePayment, CapturePayment, RefundPayment, V
 from contracts.message import Event
 from contracts.values import Money
 from messaging.handling import handles_by_gateway
+from messaging.policies import RetryPolicy
+
+PATIENT = RetryPolicy(attempts=20, longest_pause=60)
+"""For what has to be finished once it is begun: there is no other way, and no saga that turns round meanwhile."""
 
 
 @cache
@@ -93,10 +97,18 @@ def _prepare_held(command: CapturePayment | RefundPayment, state: Payment.State)
     return {"authorization": authorization, "amount": amount.amount, "currency": amount.currency}
 
 
-for _command, _prepare, _call, _conclude in (
-    (AuthorizePayment, _prepare_authorization, _authorize, _conclude_authorization),
-    (CapturePayment, _prepare_capture, _capture, _conclude_capture),
-    (VoidPayment, _prepare_void, _void, _conclude_void),
-    (RefundPayment, _prepare_refund, _refund, _conclude_refund),
+for _command, _prepare, _call, _conclude, _retry in (
+    (AuthorizePayment, _prepare_authorization, _authorize, _conclude_authorization, None),
+    (CapturePayment, _prepare_capture, _capture, _conclude_capture, PATIENT),
+    (VoidPayment, _prepare_void, _void, _conclude_void, PATIENT),
+    (RefundPayment, _prepare_refund, _refund, _conclude_refund, PATIENT),
 ):
-    handles_by_gateway(_command, service=services.SERVICE, prepare=_prepare, call=_call, conclude=_conclude)
+    handles_by_gateway(
+        _command,
+        service=services.SERVICE,
+        prepare=_prepare,
+        call=_call,
+        conclude=_conclude,
+        gateway="payment gateway",
+        retry=_retry,
+    )

@@ -43,6 +43,14 @@ def moment(at: datetime | None, *, is_precise: bool = False) -> str:
     return format_html('<time datetime="{}" title="UTC">{}</time>', utc.isoformat(), shown)
 
 
+def clock(at: datetime) -> str:
+    """The time of day in UTC, to the second; the whole of it in what the mouse shows."""
+    utc = timezone.localtime(at, timezone.get_default_timezone())
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>', utc.isoformat(), utc.date(), f"{utc:%H:%M:%S}"
+    )
+
+
 def duration(begin: datetime | None, end: datetime | None) -> str:
     """`340 ms`, `2.5 s` or `3 min 20 s`; a dash as long as one of the times is missing."""
     if begin is None or end is None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.environment import SERVICES
+from launcher.environment import WORKERS
 
-WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR = "web", "gateway", "flower", "relay", "orchestrator"
+WEB, GATEWAY, FLOWER, BEAT = "web", "gateway", "flower", "beat"
+RELAY, ORCHESTRATOR, COLLECTOR = "relay", "orchestrator", "collector"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def process_table(
             SERVICE=service,
             REMAP_SIGTERM="SIGQUIT",  # What cannot finish in time goes back to the queue.
         )
-        for service in SERVICES
+        for service in WORKERS
     ]
     return (
         process(
@@ -67,7 +68,10 @@ def process_table(
         ),
         process(RELAY, "manage.py", "relay", stage=3),
         process(ORCHESTRATOR, "manage.py", "orchestrator", stage=2),
+        process(COLLECTOR, "manage.py", "collect_dead_letters", stage=2),
         *workers,
+        # It keeps its schedule in memory and needs no file of its own.
+        process(BEAT, *("-m", "celery", "-A", "project", "beat", "--pidfile="), stage=0),
         process(
             WEB,
             "-m",

@@ -10,9 +10,19 @@ from launcher import instance as instances
 from launcher import interruption, ports
 from launcher.bringing_up import servers_running
 from launcher.console import Console
-from launcher.environment import SERVICES
+from launcher.environment import WORKERS
 from launcher.errors import LauncherError
-from launcher.processes import FLOWER, GATEWAY, ORCHESTRATOR, RELAY, WEB, process_table, worker
+from launcher.processes import (
+    BEAT,
+    COLLECTOR,
+    FLOWER,
+    GATEWAY,
+    ORCHESTRATOR,
+    RELAY,
+    WEB,
+    process_table,
+    worker,
+)
 from launcher.programs import run
 from launcher.readiness import wait_until_ready
 from launcher.supervisor import Supervisor
@@ -27,7 +37,7 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
     """Start everything, say where it is, and stay until Ctrl-C or SIGTERM; then stop everything."""
     began = time.monotonic()
     instance = instances.up(root)
-    names = [SET_UP, WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR, *map(worker, SERVICES)]
+    names = [SET_UP, WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR, COLLECTOR, BEAT, *map(worker, WORKERS)]
     console = Console(names)
     with instance.held():
         web_port = ports.choose("PORT", given, default=WEB_PORT)

@@ -1,14 +1,12 @@
 """Failed attempts: recorded, and repeated through the outbox after a pause that grows."""
 
-import random
 import traceback
 from datetime import datetime, timedelta
 
 import msgspec
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import connections
 
-from eventstore.store import Statement
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope, utc_now
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
@@ -31,13 +29,6 @@ class Recorded(msgspec.Struct, frozen=True):
     next_attempt_at: datetime | None
 
 
-def pause_before(attempt: int) -> timedelta:
-    """The pause before this attempt (2 is the first repetition): doubled each time, with up to half of it as jitter."""
-    longest: float = settings.RETRY_LONGEST_PAUSE
-    seconds = min(longest, settings.RETRY_FIRST_PAUSE * 2.0 ** min(attempt - 2, 32))
-    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))
-
-
 def recorded(envelope: Envelope, *, service: str) -> Recorded | None:
     """What is recorded of this very attempt; None where nothing is."""
     with connections[settings.SERVICES[service]].cursor() as cursor:
@@ -52,17 +43,16 @@ def record(
     envelope: Envelope,
     delivery: Delivery,
     service: str,
-    is_final: bool,
-    also: Statement | None = None,
+    pause: timedelta | None,
 ) -> None:
-    """Record a failed attempt and, unless it is final, put the next one in the outbox: one transaction.
+    """Record a failed attempt and put the next one, after `pause`, in the outbox, in the open transaction.
 
-    Repeating it for the same attempt changes nothing. `also` is run in the same transaction.
+    Without a pause there is no next one. Repeating it for the same attempt changes nothing.
     """
     database: str = settings.SERVICES[service]
     now = utc_now()
-    next_attempt_at = None if is_final else now + pause_before(envelope.attempt + 1)
-    with transaction.atomic(using=database), connections[database].cursor() as cursor:
+    next_attempt_at = None if pause is None else now + pause
+    with connections[database].cursor() as cursor:
         cursor.execute(
             _RECORD,
             [
@@ -79,22 +69,29 @@ def record(
             ],
         )
         is_first_record = cursor.fetchone() is not None
-        if also is not None:
-            cursor.execute(*also)
-        if is_first_record and next_attempt_at is not None:
-            put_back(
-                delivery,
-                envelope=envelope,
-                service=service,
-                attempt=envelope.attempt + 1,
-                available_at=next_attempt_at,
-            )
+    if is_first_record and next_attempt_at is not None:
+        put_back(
+            delivery,
+            envelope=envelope,
+            service=service,
+            attempt=envelope.attempt + 1,
+            available_at=next_attempt_at,
+        )
 
 
 def put_back(
-    delivery: Delivery, *, envelope: Envelope, service: str, attempt: int, available_at: datetime
+    delivery: Delivery,
+    *,
+    envelope: Envelope,
+    service: str,
+    attempt: int,
+    available_at: datetime,
+    waits_for: str = "",
 ) -> None:
-    """Put the message in the outbox for this service's queue alone, in the open transaction."""
+    """Put the message in the outbox for this service's queue alone, in the open transaction.
+
+    `waits_for` names the gateway whose circuit breaker has to close first.
+    """
     again = OutgoingMessage(
         envelope=envelope.following(attempt=attempt, came_by=(delivery.exchange, delivery.routing_key)),
         body=delivery.payload,
@@ -103,7 +100,7 @@ def put_back(
         routing_key=service,
         available_at=available_at,
     )
-    statements = [insert_statement([again]), wake_relay_statement()]
+    statements = [insert_statement([again], waits_for=waits_for), wake_relay_statement()]
     with connections[settings.SERVICES[service]].cursor() as cursor:
         cursor.execute(
             ";".join(sql for sql, _ in statements), [value for _, values in statements for value in values]

@@ -7,26 +7,39 @@ again.
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.db import Error, transaction
 
 from contracts.message import Command, Event, Message
 from eventstore.errors import ConcurrentAppend
-from messaging import attempts, idempotency, replays, topology
+from messaging import attempts, breaker, idempotency, replays, sequence_gate, topology
+from messaging.breaker import Asking, GatewayAway
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.metrics import Outcome
+from messaging.ordering import order_of
+from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
 log = logging.getLogger(__name__)
 
 _REPETITIONS_IN_PLACE = 20
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """A call that is ours to make: what to ask, our fence, and whether it is a probe."""
+
+    request: dict[str, Any]
+    fence: int
+    asking: Asking
 
 
 class _CallUnderWay(Exception):
@@ -79,8 +92,10 @@ def _attempt(
 ) -> Outcome:
     try:
         if isinstance(handler, Handler):
-            return _run(handler, message, envelope=envelope)
-        return _run_by_gateway(handler, message, envelope=envelope)
+            if order_of(handler.service, envelope.type) is None:
+                return _run(handler, message, envelope=envelope)
+            return _run_in_order(handler, message, envelope=envelope, delivery=delivery)
+        return _run_by_gateway(handler, message, envelope=envelope, delivery=delivery)
     except _CallUnderWay as other:
         database = settings.SERVICES[handler.service]
         with transaction.atomic(using=database):
@@ -91,6 +106,10 @@ def _attempt(
                 attempt=envelope.attempt,
                 available_at=other.until,
             )
+        return Outcome.PUT_BACK
+    except GatewayAway as away:
+        with transaction.atomic(using=away.asking.database):
+            breaker.wait(away.asking, envelope=envelope, delivery=delivery)
         return Outcome.PUT_BACK
 
 
@@ -111,30 +130,76 @@ def _run(handler: Handler, message: Message, *, envelope: Envelope) -> Outcome:
     return Outcome.HANDLED
 
 
-def _run_by_gateway(handler: GatewayHandler, message: Message, *, envelope: Envelope) -> Outcome:
+def _run_in_order(handler: Handler, message: Message, *, envelope: Envelope, delivery: Delivery) -> Outcome:
+    """Run the next event of its stream. The stream's position does here what a key does for other messages."""
+    with unit_of_work(handler.service, cause=envelope) as work:
+        passed = _pass_the_gate(envelope, delivery=delivery, work=work)
+        if passed is not None:
+            return passed
+        handler.run(message)
+        _move_on(envelope, work=work)
+        report_replay(envelope, work=work)
+    return Outcome.HANDLED
+
+
+def _pass_the_gate(envelope: Envelope, *, delivery: Delivery, work: UnitOfWork) -> Outcome | None:
+    """None where the message is to be handled now, in any order or as the next of its stream; else what it became."""
+    order = order_of(work.service, envelope.type)
+    if order is None:
+        return None
+    turn = sequence_gate.enter(order, delivery, envelope=envelope, work=work)
+    if turn is Turn.NEXT:
+        return None
+    if turn is Turn.EARLY:
+        return Outcome.HELD_BACK
+    report_replay(envelope, work=work)
+    return Outcome.DUPLICATE
+
+
+def _move_on(envelope: Envelope, *, work: UnitOfWork) -> None:
+    """With the unit of work, move the position of an ordered event's stream over it."""
+    order = order_of(work.service, envelope.type)
+    if order is not None:
+        for statement in sequence_gate.advance_statements(order.place_of(envelope), work=work):
+            work.add_statement(statement)
+
+
+def _run_by_gateway(
+    handler: GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
+) -> Outcome:
     service = handler.service
     key = envelope.idempotency_key
     action = idempotency.action_key(key)
     with unit_of_work(service, cause=envelope) as work:
+        passed = _pass_the_gate(envelope, delivery=delivery, work=work)
+        if passed is not None:
+            return passed
         begun = _begin_call(handler, message, envelope=envelope, work=work, action=action)
         if begun is None:
+            _move_on(envelope, work=work)
             report_replay(envelope, work=work)
             return Outcome.DUPLICATE
-        request, fence = begun
+    asking, fence, is_answered = begun.asking, begun.fence, False
     try:
-        outcome = handler.call(request, key)
+        outcome = handler.call(begun.request, key)
+        is_answered = True
         with unit_of_work(service, cause=envelope) as work:
-            if not idempotency.is_held(key, fence=fence, consumer=service, database=work.database):
+            failures = idempotency.hold(
+                key, fence=fence, consumer=service, database=work.database, seeing=asking.failures()
+            )
+            if failures is None:
                 raise LeaseLost("another delivery has taken this call over and stores its outcome")
             reply = handler.conclude(message, outcome)
+            if failures or asking.probing_until is not None:
+                breaker.answered(asking, now=work.now)
             _finish(work, reply, idempotency.keys_of(key))
+            _move_on(envelope, work=work)
             report_replay(envelope, work=work)
     except (LeaseLost, Error):
         raise
     except Exception as error:
-        raise CallFailed(
-            error, idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
-        ) from error
+        release = idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
+        raise CallFailed(error, asking=asking, release=release, is_answered=is_answered) from error
     return Outcome.HANDLED
 
 
@@ -146,27 +211,41 @@ def report_replay(envelope: Envelope, *, work: UnitOfWork) -> None:
 
 def _begin_call(
     handler: GatewayHandler, message: Message, *, envelope: Envelope, work: UnitOfWork, action: str | None
-) -> tuple[dict[str, Any], int] | None:
-    """Claim the call: what to ask and our fence. None where the message is answered already."""
+) -> _Begun | None:
+    """Claim the call. None where the message is answered already; raises where it has to wait."""
     names = {"consumer": handler.service, "database": work.database}
     key = envelope.idempotency_key
+    asking = Asking(service=handler.service, gateway=handler.gateway)
     lease_until = work.now + timedelta(seconds=settings.GATEWAY_LEASE)
+    claim = partial(
+        idempotency.claim,
+        [key],
+        envelope=envelope,
+        now=work.now,
+        started={key},
+        lease_until=lease_until,
+        consumer=handler.service,
+        database=work.database,
+    )
     if action is not None:
         _close_action(action, envelope=envelope, work=work, service=handler.service)
-    if idempotency.claim(
-        [key], envelope=envelope, now=work.now, started={key}, lease_until=lease_until, **names
-    ):
-        request = handler.prepare(message, action)
-        work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
-        return request, 1
-    held = idempotency.lock(key, **names)
-    if held.state == "finished":
-        _answer_again(key, message, work=work)
-        return None
-    if held.lease_until is not None and held.lease_until > work.now:
-        raise _CallUnderWay(held.lease_until)
-    fence = idempotency.take_over(key, lease_until=lease_until, **names)
-    return held.request or {}, fence
+    if not claim(unless=asking.is_open()):
+        held = idempotency.look_up(key, **names)
+        if held is not None and held.state == "finished":
+            _answer_again(key, message, work=work)
+            return None
+        if held is not None and held.lease_until is not None and held.lease_until > work.now:
+            raise _CallUnderWay(held.lease_until)
+        asking = breaker.permitted(asking, now=work.now, lease_until=lease_until)
+        if held is not None:
+            fence = idempotency.take_over(key, lease_until=lease_until, **names)
+            return _Begun(held.request or {}, fence, asking)
+        if not claim():
+            idempotency.lock(key, **names)  # which says where it is too old
+            raise _CallUnderWay(work.now)  # another delivery has begun it between the two looks
+    request = handler.prepare(message, action)
+    work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
+    return _Begun(request, 1, asking)
 
 
 def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service: str) -> None:

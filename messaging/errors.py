@@ -31,3 +31,11 @@ class LeaseLost(MessagingError):
 
 class Unroutable(MessagingError):
     """A command has no queue in the topology."""
+
+
+class InvalidPolicy(MessagingError):
+    """A retry policy cannot be meant as it is declared; `field` is what is wrong with it."""
+
+    def __init__(self, field: str, found: object, wanted: str) -> None:
+        super().__init__(f"RetryPolicy: `{field}` is {found!r}; it must be {wanted}.")
+        self.field = field

@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 import msgspec
 from django.conf import settings
 
+from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Command, Event, Message
+from messaging import ordering
+from messaging.policies import RetryPolicy
 
 PlainHandler = Callable[[Any], Event | None]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -28,6 +31,8 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     run: PlainHandler
     batch: int = 1
     lock: LockRows | None = None
+    retry: RetryPolicy | None = None
+    """None: the settings' own."""
 
 
 class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +42,8 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     if it must; `action_key` is the key of the action that a compensation undoes, else None. `call(request, key)`
     asks, with no transaction open; it is repeated with the same key until it is known what happened.
     `conclude(message, outcome)` stores and publishes the outcome, and returns the reply, if any.
+
+    `gateway` is what is asked, in words. Handlers of one service that name the same one share its circuit breaker.
     """
 
     service: str
@@ -44,6 +51,8 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[Any, str | None], dict[str, Any]]
     call: Callable[[dict[str, Any], str], Any]
     conclude: Callable[[Any, Any], Event | None]
+    gateway: str
+    retry: RetryPolicy | None = None
 
 
 AnyHandler = Handler | GatewayHandler
@@ -54,13 +63,17 @@ _subscriptions: dict[str, set[str]] = {}
 
 
 def handles(
-    message_type: type[Message], *, batch: int = 1, lock: LockRows | None = None
+    message_type: type[Message],
+    *,
+    batch: int = 1,
+    lock: LockRows | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Callable[[Decorated], Decorated]:
     """Declare a function as the handler of a message type in the service whose package it is in.
 
     The function runs in a unit of work. It publishes what happened and returns the event that is the reply, or
-    None where nobody waits for one. A refusal is such a reply; an exception means: try again later. `batch` and
-    `lock` are those of `Handler`; raises `TypeError` where they cannot be.
+    None where nobody waits for one. A refusal is such a reply; an exception means: try again later, as `retry`
+    says or else the settings. `batch` and `lock` are those of `Handler`; raises `TypeError` where they cannot be.
     """
     if batch < 1:
         raise TypeError(
@@ -69,7 +82,16 @@ def handles(
 
     def register(function: Decorated) -> Decorated:
         service = function.__module__.split(".", 1)[0]
-        _register(Handler(service=service, message_type=message_type, run=function, batch=batch, lock=lock))
+        _register(
+            Handler(
+                service=service,
+                message_type=message_type,
+                run=function,
+                batch=batch,
+                lock=lock,
+                retry=retry,
+            )
+        )
         return function
 
     return register
@@ -82,11 +104,19 @@ def handles_by_gateway(
     prepare: Callable[[Any, str | None], dict[str, Any]],
     call: Callable[[dict[str, Any], str], Any],
     conclude: Callable[[Any, Any], Event | None],
+    gateway: str,
+    retry: RetryPolicy | None = None,
 ) -> None:
     """Declare the three parts of a handler that asks a gateway; see `GatewayHandler`."""
     _register(
         GatewayHandler(
-            service=service, message_type=message_type, prepare=prepare, call=call, conclude=conclude
+            service=service,
+            message_type=message_type,
+            prepare=prepare,
+            call=call,
+            conclude=conclude,
+            gateway=gateway,
+            retry=retry,
         )
     )
 
@@ -112,11 +142,46 @@ def load_handlers() -> None:
     """Import every service's declarations; the topology is computed from all of them."""
     for module in settings.HANDLER_MODULES:
         importlib.import_module(module)
+    complete_ordered_consumers()
+
+
+def complete_ordered_consumers() -> None:
+    """Make sure that every event which a service consumes in order is handled, if only by passing over it.
+
+    Raises `TypeError` for one that is handled in batches.
+    """
+    for service, wire_type in ordering.ordered_types():
+        handler = _handlers.get((service, wire_type))
+        if handler is None:
+            message_type = MESSAGE_TYPES[wire_type]
+            _register(Handler(service=service, message_type=message_type, run=_pass_over))
+        elif isinstance(handler, Handler) and handler.batch > 1:
+            raise TypeError(
+                f"{service} handles {wire_type} in batches of {handler.batch} and declares it as ordered: an ordered "
+                "event is handled by itself, in the transaction that moves its stream's position. Leave out one of "
+                "the two."
+            )
+
+
+def _pass_over(event: Event) -> None:
+    """Nothing follows from it but its stream's position."""
 
 
 def handlers_of(service: str) -> dict[str, AnyHandler]:
     """Wire type to handler, for one service."""
     return _handlers_of.get(service, {})
+
+
+def policy_of(service: str, wire_type: str) -> RetryPolicy:
+    """How this service repeats such a message: as its handler declares, else as the settings say."""
+    handler = handlers_of(service).get(wire_type)
+    return (handler.retry if handler else None) or RetryPolicy()
+
+
+def is_handled(wire_type: str) -> bool:
+    """Whether any service handles such messages."""
+    receivers = (*_handlers_of.values(), *_subscriptions.values())
+    return any(wire_type in types for types in receivers)
 
 
 def subscriptions() -> dict[str, set[str]]:

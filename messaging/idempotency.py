@@ -27,7 +27,7 @@ INSERT INTO messaging_idempotencykey (consumer, key, state, message_id, type, re
 SELECT %s, key, state, %s, %s, NULL, CASE state WHEN 'started' THEN %s::timestamptz END,
        CASE state WHEN 'started' THEN 1 ELSE 0 END, %s, CASE state WHEN 'finished' THEN %s::timestamptz END
 FROM unnest(%s::text[], %s::text[]) AS claim (key, state)
-WHERE NOT {retention.IS_TOO_OLD}
+WHERE NOT {retention.IS_TOO_OLD} {{condition}}
 ORDER BY key
 ON CONFLICT (consumer, key) DO NOTHING
 RETURNING key"""  # noqa: S608 - the part is a constant of ours
@@ -59,7 +59,7 @@ SET state = 'finished', fence = fence + 1, request = NULL, lease_until = NULL, f
 WHERE consumer = %s AND key = %s AND state = 'started'"""
 
 _HOLD = """
-SELECT 1 FROM messaging_idempotencykey
+SELECT {seen} FROM messaging_idempotencykey
 WHERE consumer = %s AND key = %s AND state = 'started' AND fence = %s FOR UPDATE"""
 
 _FINISH = """
@@ -114,15 +114,20 @@ def claim(
     now: datetime,
     started: Collection[str] = (),
     lease_until: datetime | None = None,
+    unless: Statement | None = None,
 ) -> set[str]:
     """Claim keys in the open transaction; returns those that were free.
 
     A key in `started` is claimed for a call to a gateway, with a lease; the others are claimed as finished. Waits
-    for a transaction that is about to claim one of them. Of a message whose key may have been pruned none is free.
+    for a transaction that is about to claim one of them. Of a message whose key may have been pruned none is free,
+    and none is claimed where the query `unless` finds anything.
     """
+    condition, unless_parameters = (
+        ("", []) if unless is None else (f"AND NOT EXISTS ({unless[0]})", unless[1])
+    )
     with connections[database].cursor() as cursor:
         cursor.execute(
-            _CLAIM,
+            _CLAIM.format(condition=condition),
             [
                 consumer,
                 envelope.message_id,
@@ -134,6 +139,7 @@ def claim(
                 ["started" if key in started else "finished" for key in keys],
                 retention.dated(envelope),
                 consumer,
+                *unless_parameters,
             ],
         )
         return {key for (key,) in cursor.fetchall()}
@@ -181,11 +187,19 @@ def lock(key: str, *, consumer: str, database: str) -> HeldKey:
 
     Raises `Expired` where there is none: then it was refused, because it may have been claimed and pruned.
     """
+    held = look_up(key, consumer=consumer, database=database)
+    if held is None:
+        raise _expired(consumer)
+    return held
+
+
+def look_up(key: str, *, consumer: str, database: str) -> HeldKey | None:
+    """Read a key and hold it until the transaction ends; None where there is none."""
     with connections[database].cursor() as cursor:
         cursor.execute(_LOCK, [consumer, key])
         row = cursor.fetchone()
     if row is None:
-        raise _expired(consumer)
+        return None
     state, request, lease_until, fence, reply = row
     return HeldKey(
         state=state,
@@ -214,11 +228,17 @@ def close(key: str, *, consumer: str, database: str, now: datetime) -> None:
         cursor.execute(_CLOSE, [now, consumer, key])
 
 
-def is_held(key: str, *, fence: int, consumer: str, database: str) -> bool:
-    """Whether the call is still ours, locked until the transaction ends."""
+def hold(key: str, *, fence: int, consumer: str, database: str, seeing: Statement) -> Any | None:
+    """Lock the call, where it is still ours, until the transaction ends.
+
+    Returns what the SQL expression `seeing` says at this moment, in the same round trip; None where another
+    delivery has taken the call over.
+    """
+    expression, parameters = seeing
     with connections[database].cursor() as cursor:
-        cursor.execute(_HOLD, [consumer, key, fence])
-        return cursor.fetchone() is not None
+        cursor.execute(_HOLD.format(seen=expression), [*parameters, consumer, key, fence])
+        row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def finish_statement(

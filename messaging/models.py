@@ -189,6 +189,34 @@ class HeldBackMessage(models.Model):
         return f"{self.consumer} {self.stream} {self.sequence}"
 
 
+class SkippedEvents(models.Model):
+    """Events of a stream that an operator has given up, so that those behind go on. They are never handled."""
+
+    consumer = models.TextField()
+    stream = models.TextField()
+    first_sequence = models.PositiveIntegerField()
+    last_sequence = models.PositiveIntegerField()
+    reason = models.TextField()
+    skipped_by = models.TextField()
+    skipped_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "skipped events"
+        verbose_name_plural = "skipped events"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["consumer", "stream", "first_sequence"], name="skipped_once_from_a_place"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="skipping_has_a_reason"),
+            models.CheckConstraint(
+                condition=Q(last_sequence__gte=models.F("first_sequence")), name="skipped_at_least_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} {self.stream} {self.first_sequence} to {self.last_sequence}"
+
+
 class KeyRetention(models.Model):
     """From when on a service has kept every idempotency key. An older message is not run: its key may be gone."""
 

@@ -14,8 +14,8 @@ CHANNEL = "outbox"
 
 _INSERT = """
 INSERT INTO messaging_outboxmessage (message_id, known_key, service, type, exchange, routing_key, headers, body,
-                                     available_at, created_at, failures, last_error)
-SELECT message_id, known_key, service, type, exchange, routing_key, headers, body, available_at, now(), 0, ''
+                                     available_at, created_at, failures, last_error, waits_for)
+SELECT message_id, known_key, service, type, exchange, routing_key, headers, body, available_at, now(), 0, '', %s
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::jsonb[],
             %s::timestamptz[])
      AS given (message_id, known_key, service, type, exchange, routing_key, headers, body, available_at)
@@ -36,9 +36,13 @@ class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
     known_key: str | None = None
 
 
-def insert_statement(messages: Sequence[OutgoingMessage]) -> Statement:
-    """Insert the rows in order; a row with a known key that is already waiting is moved instead."""
+def insert_statement(messages: Sequence[OutgoingMessage], *, waits_for: str = "") -> Statement:
+    """Insert the rows in order; a row with a known key that is already waiting is moved instead.
+
+    `waits_for` names the gateway whose circuit breaker holds them back.
+    """
     return _INSERT, [
+        waits_for,
         [message.envelope.message_id for message in messages],
         [message.known_key for message in messages],
         [message.service for message in messages],

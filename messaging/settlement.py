@@ -4,14 +4,17 @@ import logging
 from typing import NoReturn
 
 from django.conf import settings
-from django.db import DataError, Error
+from django.db import DataError, Error, connections, transaction
 
 from eventstore.store import Statement
-from messaging import attempts
+from messaging import attempts, breaker
+from messaging.breaker import Asking
 from messaging.database import wait_until_back
 from messaging.delivery import Delivery
-from messaging.envelope import Envelope
-from messaging.errors import InvalidMessage, MessagingError, PermanentError
+from messaging.envelope import Envelope, utc_now
+from messaging.errors import InvalidMessage, MessagingError
+from messaging.handling import policy_of
+from messaging.policies import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +24,17 @@ class Rejected(MessagingError):
 
 
 class CallFailed(Exception):
-    """A gateway could not be asked. The statement lets the next attempt ask again without waiting."""
+    """A handler failed around its call to a gateway. `release` lets the next attempt ask again without waiting.
 
-    def __init__(self, error: Exception, release: Statement) -> None:
+    `is_answered` where the gateway did its part and what came afterwards failed.
+    """
+
+    def __init__(self, error: Exception, *, asking: Asking, release: Statement, is_answered: bool) -> None:
         super().__init__(str(error))
         self.error = error
+        self.asking = asking
         self.release = release
+        self.is_answered = is_answered
 
 
 def reject_unreadable(error: InvalidMessage, *, delivery: Delivery, service: str) -> NoReturn:
@@ -57,31 +65,43 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
     """
     if isinstance(failure, Rejected):
         raise failure
-    release = None
-    if isinstance(failure, CallFailed):
-        release = failure.release
-        failure = failure.error
-    is_final = isinstance(failure, PermanentError) or envelope.attempt >= settings.RETRY_ATTEMPTS
+    error = failure.error if isinstance(failure, CallFailed) else failure
+    policy = policy_of(service, envelope.type)
+    is_final = policy.is_last(envelope.attempt, error)
+    pause = None if is_final else policy.pause_before(envelope.attempt + 1)
     try:
-        attempts.record(
-            failure, envelope=envelope, delivery=delivery, service=service, is_final=is_final, also=release
-        )
-    except (DataError, ValueError) as error:
+        with transaction.atomic(using=settings.SERVICES[service]):
+            if isinstance(failure, CallFailed) and _has_to_wait(failure, policy):
+                breaker.wait(failure.asking, envelope=envelope, delivery=delivery)
+                return True
+            attempts.record(error, envelope=envelope, delivery=delivery, service=service, pause=pause)
+    except (DataError, ValueError) as refusal:
         # The headers hold what no column takes: the broker keeps the message, the log says why.
-        raise Rejected(f"{failure}; and the failure cannot be recorded: {error}") from failure
-    except Error as error:
-        log.warning("%s: the failure cannot be recorded yet, trying again: %s", service, str(error).strip())
+        raise Rejected(f"{error}; and the failure cannot be recorded: {refusal}") from error
+    except Error as refusal:
+        log.warning("%s: the failure cannot be recorded yet, trying again: %s", service, str(refusal).strip())
         wait_until_back(settings.SERVICES[service])
         return False
     log.warning(
-        "%s %s: attempt %s failed, %s: %s: %s",
+        "%s %s: attempt %s of %s failed, %s: %s: %s",
         envelope.type,
         envelope.message_id,
         envelope.attempt,
+        policy.attempts,
         "given up" if is_final else "to be repeated",
-        type(failure).__name__,
-        failure,
+        type(error).__name__,
+        error,
     )
     if is_final:
-        raise Rejected(f"{type(failure).__name__}: {failure}") from failure
+        raise Rejected(f"{type(error).__name__}: {error}") from error
     return True
+
+
+def _has_to_wait(failure: CallFailed, policy: RetryPolicy) -> bool:
+    """Give the call back and tell the breaker, in the open transaction; True where this was no attempt."""
+    with connections[failure.asking.database].cursor() as cursor:
+        cursor.execute(*failure.release)
+    if failure.is_answered or policy.is_permanent(failure.error):
+        breaker.answered(failure.asking, now=utc_now())
+        return False
+    return breaker.failed(failure.asking, failure.error, now=utc_now())

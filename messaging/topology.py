@@ -8,18 +8,18 @@ import time
 from collections.abc import Iterator
 
 from amqp.exceptions import NotFound, PreconditionFailed
+from django.conf import settings
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Command
 from messaging.errors import MessagingError
-from messaging.handling import subscriptions
+from messaging.handling import is_handled, subscriptions
 
 COMMANDS = "commands"
 EVENTS = "events"
 DEAD_LETTERS = "dead-letters"
-DELIVERY_LIMIT = 20
 DEAD_DELIVERY_LIMIT = 1_000_000
 """RabbitMQ 4 would otherwise drop a dead letter after 20 deliveries."""
 
@@ -45,7 +45,7 @@ def queue_of(service: str) -> Queue:
             "x-dead-letter-routing-key": service,
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
-            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-delivery-limit": settings.DELIVERY_LIMIT,
         },
     )
 
@@ -73,7 +73,7 @@ def is_command(wire_type: str) -> bool:
 
 def has_subscriber(wire_type: str) -> bool:
     """Whether any queue is bound to this event; one that nobody handles is not sent to the broker at all."""
-    return any(wire_type in types for types in subscriptions().values())
+    return is_handled(wire_type)
 
 
 def bindings() -> Iterator[tuple[str, Exchange, str]]:

@@ -14,10 +14,12 @@ from kombu import Connection
 from messaging import topology
 from messaging.errors import MessagingError
 from messaging.handling import AnyHandler, Handler, handlers_of
+from messaging.properties import tolerate_any_properties
 
 
 def serve(app: Celery, service: str) -> None:
     """Make the application a worker of this service: its handlers, its queue and nothing else."""
+    tolerate_any_properties()
     queue = topology.queue_of(service)
     queue.no_declare = True
     app.conf.task_queues = [queue]

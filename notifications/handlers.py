@@ -4,7 +4,11 @@ from typing import Any
 
 from contracts.orders import OrderCancelled, OrderConfirmed
 from messaging.handling import handles_by_gateway
+from messaging.policies import RetryPolicy
 from notifications import services
+
+PATIENT = RetryPolicy(attempts=12, first_pause=1, longest_pause=900)
+"""Nobody waits for an e-mail within seconds, and mail servers are away, or ask to come back later, for minutes."""
 
 
 def _prepare_confirmation(event: OrderConfirmed, action_key: str | None) -> dict[str, Any]:
@@ -33,6 +37,8 @@ handles_by_gateway(
     prepare=_prepare_confirmation,
     call=_send,
     conclude=_conclude_confirmation,
+    gateway="mail server",
+    retry=PATIENT,
 )
 handles_by_gateway(
     OrderCancelled,
@@ -40,4 +46,6 @@ handles_by_gateway(
     prepare=_prepare_cancellation,
     call=_send,
     conclude=_conclude_cancellation,
+    gateway="mail server",
+    retry=PATIENT,
 )

@@ -29,6 +29,7 @@ REASONS = (
     reasons.UNDELIVERABLE,
     reasons.CAPTURE_REFUSED,
     reasons.STEP_OVERDUE,
+    reasons.STEP_FAILED,
 )
 STATUS_TONES = {
     Order.Status.PENDING: Tone.WAITING,

@@ -12,6 +12,7 @@ from contracts.message import Event
 from contracts.orders import CancelOrder, ConfirmOrder
 from contracts.shipping import ShipmentBooked, ShipmentCancelled, ShipmentRefused
 from messaging.handling import handles
+from messaging.policies import RetryPolicy
 from orders import services
 from orders.models import OrderStep
 
@@ -41,7 +42,7 @@ def confirm_order(command: ConfirmOrder) -> Event:
     return services.confirm(command.order_id)
 
 
-@handles(CancelOrder, batch=BATCH)
+@handles(CancelOrder, batch=BATCH, retry=RetryPolicy(attempts=20, longest_pause=60))
 def cancel_order(command: CancelOrder) -> Event:
     return services.cancel(command.order_id, reason=command.reason)
 

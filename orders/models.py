@@ -120,19 +120,25 @@ class OrderStep(models.Model):
 
 
 class Checkout(models.Model):
-    """A checkout form that was submitted: its hidden key makes one order, however often it comes."""
+    """A checkout form that was submitted: its hidden key makes one order, however often it comes until it is pruned."""
 
     key = models.CharField(max_length=100, primary_key=True)
     contents = models.JSONField(help_text="What was ordered, to tell a repetition from another order.")
     order_id = models.UUIDField(unique=True)
     created_at = models.DateTimeField()
 
+    class Meta:
+        indexes = [
+            # Pruning: WHERE created_at < ... ORDER BY created_at LIMIT ...
+            models.Index(fields=["created_at"], name="checkout_oldest_first"),
+        ]
+
     def __str__(self) -> str:
         return self.key
 
 
 class ApiRequest(models.Model):
-    """A request with an Idempotency-Key: in flight while its lease runs, then answered for ever."""
+    """A request with an Idempotency-Key: in flight while its lease runs, then answered until it is pruned."""
 
     client = models.CharField(max_length=64, help_text="Hash of who asks.")
     key = models.CharField(max_length=200)
@@ -145,6 +151,10 @@ class ApiRequest(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["client", "key"], name="one_request_per_client_and_key")
+        ]
+        indexes = [
+            # Pruning: WHERE created_at < ... ORDER BY created_at LIMIT ...
+            models.Index(fields=["created_at"], name="api_request_oldest_first"),
         ]
 
     def __str__(self) -> str:

@@ -8,5 +8,7 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         from messaging.handling import load_handlers
+        from project.retention_rules import refuse_long_retries
 
         load_handlers()
+        refuse_long_retries()

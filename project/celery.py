@@ -26,3 +26,15 @@ def _serve(sender: Any = None, **_: Any) -> None:
     from messaging.worker import serve
 
     serve(app, settings.SERVICE)
+    if settings.SERVICE == "operations":
+        from operations.jobs import register
+
+        register(app)
+
+
+@signals.beat_init.connect(weak=False)
+def _name_jobs(sender: Any = None, **_: Any) -> None:
+    """Beat alone needs the schedule."""
+    from operations.jobs import schedule
+
+    sender.scheduler.update_from_dict(schedule())

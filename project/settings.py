@@ -1,6 +1,7 @@
 """Every setting, read once. Names that the environment must give have no default."""
 
 from project import environment as env
+from project.retention_rules import refuse_broken_promises
 
 ROOT = env.ROOT
 
@@ -36,16 +37,27 @@ SERVICE = env.text("SERVICE", "")
 # --- messages --------------------------------------------------------------------------------------------
 
 BROKER_URL = env.broker_url()
-HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES if name != "operations")
+DELIVERY_LIMIT = env.whole("DELIVERY_LIMIT", 20, least=1)
+"""After so many deliveries that nobody answered, because each ended its consumer, a message becomes a dead letter."""
+HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES)
 RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
-"""After so many failed attempts a message becomes a dead letter."""
+"""After so many failed attempts a message becomes a dead letter, where its handler declares nothing else."""
 RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
-RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", 20, least=0.001)
-"""Seconds; the pause doubles from the first to the longest, with jitter."""
+RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", max(20, RETRY_FIRST_PAUSE), least=RETRY_FIRST_PAUSE)
+"""Seconds; the pause doubles from the first to the longest, with jitter. A handler may declare a policy of its own."""
 GATEWAY_TIMEOUT = env.number("GATEWAY_TIMEOUT", 5, least=0.1)
 """Seconds to connect to a gateway, and again to wait for its answer."""
 GATEWAY_LEASE = env.number("GATEWAY_LEASE", 2 * GATEWAY_TIMEOUT + 2, least=2 * GATEWAY_TIMEOUT + 1)
 """Seconds that a delivery may take for its call to a gateway before another delivery may repeat it."""
+BREAKER_FAILURES = env.whole("BREAKER_FAILURES", 5, least=1)
+"""After so many failed calls in a row a service leaves the gateway alone, and its messages wait."""
+BREAKER_FIRST_PAUSE = env.number("BREAKER_FIRST_PAUSE", 1, least=0.001)
+BREAKER_LONGEST_PAUSE = env.number(
+    "BREAKER_LONGEST_PAUSE", max(30, BREAKER_FIRST_PAUSE), least=BREAKER_FIRST_PAUSE
+)
+"""Seconds from one probe of such a gateway to the next; the pause doubles from the first to the longest."""
+BREAKER_RELEASE_RATE = env.number("BREAKER_RELEASE_RATE", 50, least=0.1)
+"""How many waiting messages go on in a second when the gateway answers again."""
 STEP_DEADLINE = env.number("STEP_DEADLINE", 60, least=0.1)
 """Seconds from sending a saga step's command until the step is overdue."""
 STEP_REPEAT_LONGEST = env.number("STEP_REPEAT_LONGEST", 300, least=0.1)
@@ -57,6 +69,24 @@ ORCHESTRATOR_BATCH = env.whole("ORCHESTRATOR_BATCH", 50, least=1)
 ORDER_PAGE_STREAMS = env.whole("ORDER_PAGE_STREAMS", 24, least=1)
 """How many order pages of one web process may wait for news at once; the others ask again and again."""
 WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", 2, least=1)
+
+# --- what is kept, and how long --------------------------------------------------------------------------
+
+KEY_RETENTION_DAYS = env.number("KEY_RETENTION_DAYS", 14)
+"""A message older than this is not run any more where its key is gone: it becomes a dead letter."""
+KEY_DELETION_GRACE = env.number("KEY_DELETION_GRACE", 1800, least=1)
+"""Seconds between raising the limit below which keys may be missing and deleting any."""
+FAILURE_RETENTION_DAYS = env.number("FAILURE_RETENTION_DAYS", 30)
+LETTER_RETENTION_DAYS = env.number("LETTER_RETENTION_DAYS", 90)
+"""Of dead letters that are closed; an open one is kept for ever."""
+REQUEST_RETENTION_DAYS = env.number("REQUEST_RETENTION_DAYS", 90, least=1)
+"""For so long a checkout form, or an API request with its Idempotency-Key, makes one order however often it comes."""
+RESULT_RETENTION_DAYS = env.number("RESULT_RETENTION_DAYS", 7)
+"""Of operators' jobs."""
+PRUNE_BATCH = env.whole("PRUNE_BATCH", 5000, least=1)
+"""Rows that pruning deletes in one transaction."""
+PRUNE_LONGEST = env.number("PRUNE_LONGEST", 600, least=1)
+"""Seconds after which a pruning run stops between two batches; the next one goes on."""
 
 # --- gateway and mail ------------------------------------------------------------------------------------
 
@@ -80,6 +110,7 @@ INSTALLED_APPS = [
     "shipping",
     "sagas",
     "notifications",
+    "deadletters",
     "messaging",
     "eventstore",
     "pgtrigger",
@@ -210,3 +241,24 @@ CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_HEARTBEAT = 30
 CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
+# Beat would otherwise name `celery.backend_cleanup` too, which nobody runs: results are pruned with the rest.
+CELERY_RESULT_EXPIRES = None
+CELERY_BEAT_SCHEDULER = "operations.beat:ConfirmingScheduler"
+
+refuse_broken_promises(
+    key_retention_days=KEY_RETENTION_DAYS,
+    waits={
+        "RETRY_ATTEMPTS and RETRY_LONGEST_PAUSE": RETRY_ATTEMPTS * RETRY_LONGEST_PAUSE,
+        "STEP_DEADLINE": STEP_DEADLINE,
+        "STEP_REPEAT_LONGEST": STEP_REPEAT_LONGEST,
+        "GATEWAY_LEASE": GATEWAY_LEASE,
+        "CELERY_TASK_TIME_LIMIT": CELERY_TASK_TIME_LIMIT,
+        "KEY_DELETION_GRACE": KEY_DELETION_GRACE,
+    },
+    deletion_grace=KEY_DELETION_GRACE,
+    task_time_limit=CELERY_TASK_TIME_LIMIT,
+    at_least_as_long={
+        "FAILURE_RETENTION_DAYS": FAILURE_RETENTION_DAYS,
+        "LETTER_RETENTION_DAYS": LETTER_RETENTION_DAYS,
+    },
+)

@@ -9,9 +9,10 @@ import msgspec
 from django.conf import settings
 
 from contracts.message import Event, Message
-from contracts.sagas import CheckDeadlines
-from messaging import idempotency, topology
+from contracts.sagas import CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter
+from messaging import idempotency, replays, topology
 from messaging.envelope import Envelope, new_message_id
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage, delete_statement
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 from sagas import records
@@ -32,10 +33,12 @@ class Incoming(msgspec.Struct, frozen=True):
 def handle_batch(batch: Sequence[Incoming]) -> None:
     """Move the sagas that these messages are for, in one transaction; a message that came before moves nothing.
 
-    Raises `UnknownSaga` for a reply to a saga that is not there, and then nothing of the batch has happened.
+    Every replay among them is reported as handled. Raises `UnknownSaga` for a message to a saga that is not there, and
+    then nothing of the batch has happened.
     """
     with unit_of_work(SERVICE) as work:
         fresh = _claimed(batch, work)
+        _report_replays(batch, work)
         if not fresh:
             return
         created = _begin_new(fresh, work)
@@ -48,6 +51,16 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
         if notes:
             work.add_statement(records.note_statement(notes))
         _keep_deadlines(sagas.values(), work)
+        failpoint("orchestrator.decided")
+
+
+def _report_replays(batch: Sequence[Incoming], work: UnitOfWork) -> None:
+    handled = {incoming.envelope.replay_id: incoming.envelope for incoming in batch}
+    work.outgoing += [
+        replays.succeeded(envelope, service=SERVICE, now=work.now)
+        for envelope in handled.values()
+        if replays.is_awaited(envelope)
+    ]
 
 
 def _claimed(batch: Sequence[Incoming], work: UnitOfWork) -> list[Incoming]:
@@ -93,7 +106,7 @@ def _begin_new(fresh: Sequence[Incoming], work: UnitOfWork) -> set[UUID]:
 def _saga_of(incoming: Incoming) -> UUID | None:
     """The saga that a message is for; None for an event that belongs to none."""
     message = incoming.message
-    if isinstance(message, CheckDeadlines):
+    if isinstance(message, (CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter)):
         return message.saga_id
     if isinstance(message, Event):
         saga = started_by(message)
@@ -114,17 +127,16 @@ def _move(
             f"{incoming.envelope.type} is for saga {saga_id}, which is not in the database. "
             "It stays in the dead letters until somebody has found out where it comes from."
         )
-    decision = _decide(incoming, loaded, is_new=saga_id in created, work=work)
+    decision = _decide(incoming, loaded, created, work=work)
     if decision is None:
         return
-    created.discard(saga_id)
     loaded.state = decision.saga
-    if isinstance(incoming.message, Event):
+    if not isinstance(incoming.message, CheckDeadlines):
         yield Note(
             saga_id=saga_id,
             direction="received",
             envelope=incoming.envelope,
-            step=incoming.envelope.step or "",
+            step=_step_of(incoming),
             body=incoming.message.to_payload(),
         )
     for sending in decision.sendings:
@@ -139,16 +151,29 @@ def _move(
         )
 
 
-def _decide(incoming: Incoming, loaded: LoadedSaga, *, is_new: bool, work: UnitOfWork) -> Decision | None:
+def _step_of(incoming: Incoming) -> str:
+    message = incoming.message
+    if isinstance(message, (NoteDeadLetter, NoteDiscardedLetter)):
+        return message.step
+    return incoming.envelope.step or ""
+
+
+def _decide(
+    incoming: Incoming, loaded: LoadedSaga, created: set[UUID], *, work: UnitOfWork
+) -> Decision | None:
+    """What follows; None where the message is no news to any saga. `created` loses a saga that begins."""
     saga, message = definition(loaded.name, loaded.version), incoming.message
     policy = Policy(deadline=settings.STEP_DEADLINE, longest_pause=settings.STEP_REPEAT_LONGEST)
     if isinstance(message, CheckDeadlines):
         return decide(saga, loaded.state, DeadlinePassed(), now=work.now, policy=policy)
+    if isinstance(message, (NoteDeadLetter, NoteDiscardedLetter)):
+        return decide(saga, loaded.state, message, now=work.now, policy=policy)
     if not isinstance(message, Event):
         return None
     if isinstance(message, saga.starts):
-        if not is_new:
+        if loaded.state.id not in created:
             return None
+        created.discard(loaded.state.id)
         return decide(saga, begin(saga, loaded.state.id), Started(message), now=work.now, policy=policy)
     replied = Replied(incoming.envelope.step or "", incoming.envelope.step_try or 1, message)
     return decide(saga, loaded.state, replied, now=work.now, policy=policy)

@@ -19,12 +19,12 @@ from contracts.shipping import (
     ShipmentCancelled,
     ShipmentRefused,
 )
-from sagas.definition import Pivot, Saga, Step
+from sagas.definition import Exhausted, Pivot, Saga, Step
 
 # fmt: off
 CHECKOUT = Saga("checkout", version=1, starts=OrderPlaced, unique_by="order_id", steps=(
     Step("place",     undo=CancelOrder, undone=OrderCancelled),
-    Step("reserve",   ReserveStock,     done=StockReserved,     refused=StockUnavailable, undo=ReleaseStock,   undone=StockReleased),
+    Step("reserve",   ReserveStock,     done=StockReserved,     refused=StockUnavailable, undo=ReleaseStock,   undone=StockReleased, exhausted=Exhausted.COMPENSATE),
     Step("authorize", AuthorizePayment, done=PaymentAuthorized, refused=PaymentDeclined,  undo=VoidPayment,    undone=PaymentVoided),
     Step("ship",      BookShipment,     done=ShipmentBooked,    refused=ShipmentRefused,  undo=CancelShipment, undone=ShipmentCancelled),
     Pivot("capture",  CapturePayment,   done=PaymentCaptured,   refused=CaptureRefused),

@@ -5,10 +5,18 @@ A step goes through these states:
     pending -> sent -> done -> undoing -> undone
                  |       refused              (the service said no: nothing happened, nothing is undone)
                  +-----> overdue -> undoing   (nobody knows what happened: it is undone)
+                 +-----> failed  -> undoing   (its command is a dead letter: nobody knows either)
+                 +-----> held                 (its command is a dead letter, and a person decides)
+                                    undoing -> stuck (its compensation is a dead letter: the others go on)
 
 Before the pivot a refusal or a missed deadline turns the saga round: what is done or unknown is undone, last
 first. The pivot and the steps after it are repeated until they are answered. A compensation is repeated too; one
 that is overdue does not keep the others waiting.
+
+A dead letter ends the repetitions: nothing more is sent for a step that is held or stuck. Whatever was sent before, a
+repetition that is still on its way or the letter replayed, is under the same idempotency key, so its reply is
+awaited as before. Where the letter is discarded, no reply comes: a step before the pivot counts as failed, any other
+goes on waiting for a person.
 """
 
 from datetime import datetime, timedelta
@@ -20,7 +28,8 @@ import msgspec
 
 from contracts import reasons
 from contracts.message import Command, Event
-from sagas.definition import REASON, Saga, build
+from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
+from sagas.definition import REASON, Exhausted, Saga, build
 
 
 class StepStatus(StrEnum):
@@ -29,8 +38,11 @@ class StepStatus(StrEnum):
     DONE = "done"
     REFUSED = "refused"
     OVERDUE = "overdue"
+    FAILED = "failed"
+    HELD = "held"
     UNDOING = "undoing"
     UNDONE = "undone"
+    STUCK = "stuck"
 
 
 class SagaStatus(StrEnum):
@@ -41,6 +53,11 @@ class SagaStatus(StrEnum):
 
 
 FINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.CANCELLED})
+NEEDS_A_PERSON = (StepStatus.HELD, StepStatus.STUCK)
+"""Nothing is sent for such a step, and it has no deadline."""
+_ACTION_IS_AWAITED = (StepStatus.SENT, StepStatus.HELD)
+_COMPENSATION_IS_AWAITED = (StepStatus.UNDOING, StepStatus.STUCK)
+_TO_BE_UNDONE = (StepStatus.DONE, StepStatus.OVERDUE, StepStatus.FAILED)
 
 
 class StepState(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +73,15 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
     compensation: str = ""
     """The wire type of what undoes the step, noted when its command is sent."""
+    letter_id: UUID | None = None
+    """The last dead letter of the step's command, or of its compensation's, and why it became one."""
+    problem: str = ""
+    discarded_letter_id: UUID | None = None
+    """The last letter known to be discarded; that may be said before the letter itself is noted."""
+
+    @property
+    def is_letter_discarded(self) -> bool:
+        return self.letter_id is not None and self.letter_id == self.discarded_letter_id
 
 
 class SagaState(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +115,9 @@ class Replied(msgspec.Struct, frozen=True):
 
 class DeadlinePassed(msgspec.Struct, frozen=True):
     """Time has passed; which steps are overdue follows from the time given."""
+
+
+Incoming = Started | Replied | DeadlinePassed | NoteDeadLetter | NoteDiscardedLetter
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +156,7 @@ def begin(definition: Saga, saga_id: UUID) -> SagaState:
 def decide(
     definition: Saga,
     saga: SagaState,
-    incoming: Started | Replied | DeadlinePassed,
+    incoming: Incoming,
     *,
     now: datetime,
     policy: Policy,
@@ -143,6 +172,10 @@ def decide(
             turn.reply(incoming)
         case DeadlinePassed():
             turn.check_deadlines()
+        case NoteDeadLetter():
+            turn.note_dead_letter(incoming)
+        case NoteDiscardedLetter():
+            turn.note_discarded_letter(incoming)
     return turn.decision()
 
 
@@ -173,21 +206,16 @@ class _Turn:
         self._go_forward()
 
     def reply(self, replied: Replied) -> None:
-        position = next(
-            (
-                i
-                for i, state in enumerate(self._steps)
-                if state.name == replied.step and state.step_try == replied.step_try
-            ),
-            None,
-        )
+        position = self._position_of(replied.step, replied.step_try)
         if position is None:
             return
         step, state = self._definition.steps[position], self._steps[position]
-        is_awaited = state.status is StepStatus.SENT
+        is_awaited = state.status in _ACTION_IS_AWAITED
         if isinstance(replied.event, step.done or ()) and is_awaited:
             self._learn(replied.event)
-            self._change(position, status=StepStatus.DONE, finished_at=self._now, deadline_at=None)
+            self._change(
+                position, status=StepStatus.DONE, finished_at=self._now, deadline_at=None, failure=""
+            )
             self._go_forward()
         elif isinstance(replied.event, step.refused or ()) and is_awaited:
             reason = getattr(replied.event, REASON, "") or replied.event.wire_type
@@ -195,7 +223,7 @@ class _Turn:
                 position, status=StepStatus.REFUSED, finished_at=self._now, deadline_at=None, failure=reason
             )
             self._turn_round(reason)
-        elif isinstance(replied.event, step.undone or ()) and state.status is StepStatus.UNDOING:
+        elif isinstance(replied.event, step.undone or ()) and state.status in _COMPENSATION_IS_AWAITED:
             self._change(position, status=StepStatus.UNDONE, finished_at=self._now, deadline_at=None)
             self._go_back()
 
@@ -213,6 +241,60 @@ class _Turn:
                     position, status=StepStatus.OVERDUE, deadline_at=None, failure=reasons.STEP_OVERDUE
                 )
                 self._turn_round(reasons.STEP_OVERDUE)
+
+    def note_dead_letter(self, note: NoteDeadLetter) -> None:
+        """The command that is awaited has become a dead letter; one that is awaited no more changes nothing."""
+        position = self._awaited(note)
+        if position is None:
+            return
+        self._change(position, letter_id=note.letter_id, problem=note.problem)
+        self._exhaust(position, is_compensation=note.is_compensation)
+
+    def note_discarded_letter(self, note: NoteDiscardedLetter) -> None:
+        """No reply comes any more. Of several letters of one command the last counts."""
+        position = self._awaited(note)
+        if position is None:
+            return
+        state = self._steps[position]
+        if state.status in NEEDS_A_PERSON and state.letter_id != note.letter_id:
+            # A former letter of the command, or one that is still to be noted.
+            if not state.is_letter_discarded:
+                self._change(position, discarded_letter_id=note.letter_id)
+            return
+        self._change(position, letter_id=note.letter_id, discarded_letter_id=note.letter_id)
+        self._exhaust(position, is_compensation=note.is_compensation)
+
+    def _exhaust(self, position: int, *, is_compensation: bool) -> None:
+        """Nothing more is sent for a command that is a dead letter: it is undone, or waits for a person."""
+        state, step = self._steps[position], self._definition.steps[position]
+        if is_compensation:
+            self._change(position, status=StepStatus.STUCK, deadline_at=None)
+            self._go_back()
+            return
+        is_given_up = state.is_letter_discarded or step.exhausted is Exhausted.COMPENSATE
+        is_undone = is_given_up and position < self._definition.pivot_position
+        self._change(
+            position,
+            status=StepStatus.FAILED if is_undone else StepStatus.HELD,
+            deadline_at=None,
+            failure=reasons.STEP_FAILED,
+        )
+        if is_undone:
+            self._turn_round(reasons.STEP_FAILED)
+
+    def _awaited(self, note: NoteDeadLetter | NoteDiscardedLetter) -> int | None:
+        """The step whose reply to this very command is awaited."""
+        position = self._position_of(note.step, note.step_try)
+        if position is None:
+            return None
+        awaited = _COMPENSATION_IS_AWAITED if note.is_compensation else _ACTION_IS_AWAITED
+        return position if self._steps[position].status in awaited else None
+
+    def _position_of(self, step: str, step_try: int) -> int | None:
+        for position, state in enumerate(self._steps):
+            if state.name == step and state.step_try == step_try:
+                return position
+        return None
 
     def _learn(self, event: Event) -> None:
         data = {**event.to_payload(), **self._saga.data}
@@ -239,10 +321,10 @@ class _Turn:
             state = self._steps[position]
             if state.status is StepStatus.UNDOING and state.sendings == 1:
                 return
-            if state.compensation and state.status in (StepStatus.DONE, StepStatus.OVERDUE):
+            if state.compensation and state.status in _TO_BE_UNDONE:
                 self._send(position, is_compensation=True)
                 return
-        if all(state.status is not StepStatus.UNDOING for state in self._steps):
+        if all(state.status not in _COMPENSATION_IS_AWAITED for state in self._steps):
             self._finish(SagaStatus.CANCELLED)
 
     def _send(self, position: int, *, is_compensation: bool) -> None:

@@ -1,5 +1,6 @@
 """What a saga is: a table of steps, data only."""
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -11,11 +12,21 @@ REASON = "reason"
 """The field of a compensation's command that says why; the saga fills it in."""
 
 
+class Exhausted(StrEnum):
+    """What becomes of a step whose command is a dead letter, so that nobody knows whether it had its effect."""
+
+    HOLD = "hold"
+    """It waits for a person: the letter may be replayed, and the reply still counts."""
+    COMPENSATE = "compensate"
+    """It is undone at once, and the saga with it."""
+
+
 class Step(msgspec.Struct, frozen=True):
     """A command, the replies it may get, and what undoes it.
 
     `done` and `refused` answer `command`; a refusal means that nothing happened. `undone` answers `undo`. A step
-    without a command is done by the start of the saga itself.
+    without a command is done by the start of the saga itself. From the pivot on a step is always held when it is
+    exhausted.
     """
 
     name: str
@@ -24,6 +35,7 @@ class Step(msgspec.Struct, frozen=True):
     refused: type[Event] | None = None
     undo: type[Command] | None = None
     undone: type[Event] | None = None
+    exhausted: Exhausted = Exhausted.HOLD
 
 
 class Pivot(Step, frozen=True):
@@ -47,6 +59,12 @@ class Saga(msgspec.Struct, frozen=True):
             raise InvalidDefinition(self.name, f"{self.starts.__name__} has no field {self.unique_by!r}")
         if sum(isinstance(step, Pivot) for step in self.steps) > 1:
             raise InvalidDefinition(self.name, "it has more than one pivot")
+        for step in self.steps[self.pivot_position :]:
+            if step.exhausted is not Exhausted.HOLD:
+                raise InvalidDefinition(
+                    self.name,
+                    f"step {step.name!r} is to be compensated when it is exhausted, but from the pivot on nothing is",
+                )
         known = set(self.starts.__struct_fields__)
         for step in self.steps:
             self._check(step, known)

@@ -18,5 +18,9 @@ class UnknownSaga(SagaError, PermanentError):
     """A reply is for a saga that is not in the database."""
 
 
+class UnreadableDelivery(SagaError):
+    """The client library could not make a message of what the broker has delivered."""
+
+
 class MissingDefinition(SagaError):
     """Running sagas need a definition that this release does not have."""

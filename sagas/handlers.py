@@ -1,10 +1,13 @@
 """What the sagas listen to. They have a consumer of their own, the orchestrator, instead of a worker."""
 
-from contracts.sagas import CheckDeadlines
+from contracts.sagas import CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter
 from messaging.handling import subscribe
 from sagas.registry import DEFINITIONS
 
 SERVICE = "sagas"
-MESSAGE_TYPES = {CheckDeadlines.wire_type}.union(*(saga.message_types() for saga in DEFINITIONS.values()))
+COMMANDS = (CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter)
+MESSAGE_TYPES = {command.wire_type for command in COMMANDS}.union(
+    *(saga.message_types() for saga in DEFINITIONS.values())
+)
 
 subscribe(SERVICE, MESSAGE_TYPES)

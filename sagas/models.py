@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from sagas.decide import FINAL, SagaStatus, StepStatus
+from sagas.decide import FINAL, NEEDS_A_PERSON, SagaStatus, StepStatus
 
 
 def _choices(statuses: type[SagaStatus] | type[StepStatus]) -> list[tuple[str, str]]:
@@ -12,6 +12,8 @@ def _choices(statuses: type[SagaStatus] | type[StepStatus]) -> list[tuple[str, s
 
 _FINAL = [status.value for status in SagaStatus if status in FINAL]
 """In a fixed order, as a set has another one in each process and migrations would never be up to date."""
+
+_NEEDS_A_PERSON = [status.value for status in NEEDS_A_PERSON]
 
 
 class SagaRecord(models.Model):
@@ -70,6 +72,9 @@ class StepRecord(models.Model):
     deadline_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=200, blank=True)
+    letter_id = models.UUIDField(null=True, help_text="The last dead letter of one of its commands.")
+    problem = models.TextField(blank=True, db_default="", help_text="Why that became a dead letter.")
+    discarded_letter_id = models.UUIDField(null=True, help_text="The last letter known to be discarded.")
 
     class Meta:
         verbose_name = "step"
@@ -82,6 +87,17 @@ class StepRecord(models.Model):
             models.CheckConstraint(
                 condition=~Q(status__in=["sent", "undoing"]) | Q(deadline_at__isnull=False),
                 name="awaited_steps_have_a_deadline",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=_NEEDS_A_PERSON)
+                | Q(deadline_at__isnull=True, letter_id__isnull=False),
+                name="steps_for_a_person_have_a_letter",
+            ),
+        ]
+        indexes = [
+            # Sagas that need a person: WHERE id IN (SELECT saga_id ... WHERE status IN ('held', 'stuck'))
+            models.Index(
+                fields=["saga"], condition=Q(status__in=_NEEDS_A_PERSON), name="step_needs_a_person"
             ),
         ]
 

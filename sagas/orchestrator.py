@@ -1,37 +1,33 @@
 """The orchestrator: a consumer of the sagas' queue that handles messages in batches.
 
 Several may run. A batch is acknowledged after its transaction has been committed; one that fails is rolled back
-and its members are handled one by one, so that a bad message fails alone.
+and its members are handled one by one, so that a bad message fails alone. How a message that ends the process dies
+alone is told in `sagas/intake.py`.
 """
 
 import logging
 import threading
-from collections import deque
-from typing import Any
 
-import msgspec
 from amqp.exceptions import AMQPError
-from django.conf import settings
-from django.db import Error
+from django.db import DataError, Error
 from kombu import Connection
-from kombu import Consumer as KombuConsumer
 from kombu.exceptions import OperationalError
 
 from messaging import topology
 from messaging.database import is_away, is_repeatable, wait_until_back
-from messaging.delivery import Delivery, open_message
+from messaging.delivery import open_message
 from messaging.errors import InvalidMessage
+from messaging.failpoints import failpoint
+from messaging.policies import RetryPolicy
+from messaging.properties import tolerate_any_properties
 from messaging.settlement import Rejected, is_settled, reject_unreadable, settle_failure
 from sagas.batch import Incoming, handle_batch
+from sagas.errors import UnreadableDelivery
 from sagas.handlers import MESSAGE_TYPES, SERVICE
+from sagas.intake import Intake, Received
 from sagas.records import DATABASE
 
 log = logging.getLogger(__name__)
-
-
-class _Received(msgspec.Struct, frozen=True, eq=False):
-    message: Any
-    delivery: Delivery
 
 
 class Orchestrator:
@@ -41,10 +37,10 @@ class Orchestrator:
         self._broker_url = broker_url
         self._batch_size = batch_size
         self._stop = stop
-        self._waiting: deque[_Received] = deque()
 
     def run(self) -> None:
         """Consume until stopped; a broker that is away is waited for."""
+        tolerate_any_properties()
         pause = 0.1
         while not self._stop.is_set():
             connection = Connection(self._broker_url, heartbeat=30, connect_timeout=5)
@@ -54,10 +50,9 @@ class Orchestrator:
                 log.info("orchestrator: consuming %s", SERVICE)
                 pause = 0.1
                 self._consume(connection)
-            except (OSError, AMQPError, OperationalError) as error:
-                # What was delivered on the lost connection is delivered again.
-                self._waiting.clear()
-                log.warning("orchestrator: the broker is away, waiting: %s: %s", type(error).__name__, error)
+            except (OSError, AMQPError, OperationalError, UnreadableDelivery) as error:
+                # What was delivered here is delivered again; what cannot be read, until the broker moves it.
+                log.warning("orchestrator: connecting anew after %s: %s", type(error).__name__, error)
                 self._stop.wait(pause)
                 pause = min(1.0, pause * 2)
             finally:
@@ -65,56 +60,17 @@ class Orchestrator:
                 connection.collect()
 
     def _consume(self, connection: Connection) -> None:
-        self._waiting.clear()
         queue = topology.queue_of(SERVICE)
         queue.no_declare = True
-        consumer = KombuConsumer(
-            connection,
-            queues=[queue],
-            on_message=self._receive,
-            on_decode_error=_reject_undecodable,
-            prefetch_count=2 * self._batch_size,
-            accept=["json"],
-        )
-        with consumer:
-            while not self._stop.is_set():
-                connection.heartbeat_check()
-                if not self._waiting:
-                    self._drain(connection, timeout=1)
-                while len(self._waiting) < self._batch_size and self._drain(connection, timeout=0.001):
-                    continue
-                batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
-                if batch:
-                    self._handle(batch)
+        intake = Intake(connection, queue, batch_size=self._batch_size)
+        while not self._stop.is_set():
+            connection.heartbeat_check()
+            batch = intake.next_batch()
+            if batch:
+                self._handle(batch)
 
-    @staticmethod
-    def _drain(connection: Connection, *, timeout: float) -> bool:
-        """Read what the broker has sent; False where it has sent nothing in that time."""
-        try:
-            connection.drain_events(timeout=timeout)
-        except TimeoutError:
-            return False
-        return True
-
-    def _receive(self, message: Any) -> None:
-        try:
-            payload = message.payload[0][0]
-        except Exception as error:  # any bytes may come: what cannot be decoded is the broker's to move
-            log.error("orchestrator: rejected a message whose body cannot be read: %s", error)
-            message.reject(requeue=False)
-            return
-        info = message.delivery_info
-        delivery = Delivery(
-            headers=message.headers,
-            payload=payload,
-            exchange=info.get("exchange") or "",
-            routing_key=info.get("routing_key") or "",
-            is_redelivered=bool(info.get("redelivered")),
-        )
-        self._waiting.append(_Received(message, delivery))
-
-    def _handle(self, batch: list[_Received]) -> None:
-        opened: list[tuple[_Received, Incoming]] = []
+    def _handle(self, batch: list[Received]) -> None:
+        opened: list[tuple[Received, Incoming]] = []
         for received in batch:
             try:
                 incoming = Incoming(*open_message(received.delivery, handled=MESSAGE_TYPES))
@@ -128,6 +84,7 @@ class Orchestrator:
                 received.message.reject(requeue=False)
         if not opened:
             return
+        failpoint("orchestrator.received")
         if len(opened) > 1:
             try:
                 _until_answered([incoming for _, incoming in opened])
@@ -136,13 +93,14 @@ class Orchestrator:
                     "orchestrator: a batch of %d failed, taking its messages singly: %s", len(opened), error
                 )
             else:
+                failpoint("orchestrator.committed")
                 for received, _ in opened:
                     received.message.ack()
                 return
         for received, incoming in opened:
             self._handle_one(received, incoming)
 
-    def _handle_one(self, received: _Received, incoming: Incoming) -> None:
+    def _handle_one(self, received: Received, incoming: Incoming) -> None:
         while True:
             try:
                 _until_answered([incoming])
@@ -156,18 +114,14 @@ class Orchestrator:
                 except Rejected:
                     received.message.reject(requeue=False)
                     return
+        failpoint("orchestrator.committed")
         received.message.ack()
 
-    def _reject(self, received: _Received, error: InvalidMessage) -> None:
+    def _reject(self, received: Received, error: InvalidMessage) -> None:
         try:
             reject_unreadable(error, delivery=received.delivery, service=SERVICE)
         except Rejected:
             received.message.reject(requeue=False)
-
-
-def _reject_undecodable(message: Any, error: BaseException) -> None:
-    log.error("orchestrator: rejected a message that cannot be decoded: %s", error)
-    message.reject(requeue=False)
 
 
 def _until_answered(batch: list[Incoming]) -> None:
@@ -180,7 +134,7 @@ def _until_answered(batch: list[Incoming]) -> None:
         except Error as error:
             if is_away(error, database=DATABASE):
                 wait_until_back(DATABASE)
-            elif not is_repeatable(error) or repetitions >= settings.RETRY_ATTEMPTS:
+            elif not is_repeatable(error) or repetitions >= RetryPolicy().attempts:
                 raise
             else:
                 repetitions += 1
@@ -191,6 +145,9 @@ def _is_settled(incoming: Incoming) -> bool:
     while True:
         try:
             return is_settled(incoming.envelope, service=SERVICE)
+        except DataError:
+            # Its attempt is no number that a column takes, so none is recorded; handling it will say so.
+            return False
         except Error as error:
             if not is_away(error, database=DATABASE):
                 raise

@@ -28,7 +28,8 @@ SELECT id, name, version, status, reason, data::text, finished_at, correlation_i
 FROM sagas_sagarecord WHERE id = ANY(%s) ORDER BY id FOR UPDATE"""
 
 _STEPS = """
-SELECT saga_id, name, status, step_try, sendings, sent_at, deadline_at, finished_at, failure, compensation
+SELECT saga_id, name, status, step_try, sendings, sent_at, deadline_at, finished_at, failure, compensation, letter_id,
+       problem, discarded_letter_id
 FROM sagas_steprecord WHERE saga_id = ANY(%s) ORDER BY saga_id, position"""
 
 _SAVE = """
@@ -40,13 +41,14 @@ WHERE saga.id = given.id"""
 
 _SAVE_STEPS = """
 INSERT INTO sagas_steprecord (saga_id, position, name, status, step_try, sendings, sent_at, deadline_at, finished_at,
-                              failure, compensation)
+                              failure, compensation, letter_id, problem, discarded_letter_id)
 SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[],
-                     %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
+                     %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])
 ON CONFLICT (saga_id, position) DO UPDATE SET
     status = excluded.status, step_try = excluded.step_try, sendings = excluded.sendings,
     sent_at = excluded.sent_at, deadline_at = excluded.deadline_at, finished_at = excluded.finished_at,
-    failure = excluded.failure, compensation = excluded.compensation"""
+    failure = excluded.failure, compensation = excluded.compensation, letter_id = excluded.letter_id,
+    problem = excluded.problem, discarded_letter_id = excluded.discarded_letter_id"""
 
 _NOTE = """
 INSERT INTO sagas_messagerecord (saga_id, direction, message_id, type, step, body, at)
@@ -110,31 +112,8 @@ def lock(ids: Iterable[UUID]) -> dict[UUID, LoadedSaga]:
         rows = cursor.fetchall()
         cursor.execute(_STEPS, [wanted])
         steps: dict[UUID, list[StepState]] = {}
-        for (
-            saga_id,
-            name,
-            status,
-            step_try,
-            sendings,
-            sent,
-            deadline,
-            finished,
-            failure,
-            undo,
-        ) in cursor.fetchall():
-            steps.setdefault(saga_id, []).append(
-                StepState(
-                    name=name,
-                    status=StepStatus(status),
-                    step_try=step_try,
-                    sendings=sendings,
-                    sent_at=sent,
-                    deadline_at=deadline,
-                    finished_at=finished,
-                    failure=failure,
-                    compensation=undo,
-                )
-            )
+        for saga_id, *columns in cursor.fetchall():
+            steps.setdefault(saga_id, []).append(_step(*columns))
     found = {}
     for saga_id, name, version, status, reason, data, finished_at, correlation_id in rows:
         state = SagaState(
@@ -149,6 +128,37 @@ def lock(ids: Iterable[UUID]) -> dict[UUID, LoadedSaga]:
             name=name, version=version, correlation_id=correlation_id, stored=state, state=state
         )
     return found
+
+
+def _step(
+    name: str,
+    status: str,
+    step_try: int,
+    sendings: int,
+    sent_at: datetime | None,
+    deadline_at: datetime | None,
+    finished_at: datetime | None,
+    failure: str,
+    compensation: str,
+    letter_id: UUID | None,
+    problem: str,
+    discarded_letter_id: UUID | None,
+) -> StepState:
+    """A row of `_STEPS`, in its order."""
+    return StepState(
+        name=name,
+        status=StepStatus(status),
+        step_try=step_try,
+        sendings=sendings,
+        sent_at=sent_at,
+        deadline_at=deadline_at,
+        finished_at=finished_at,
+        failure=failure,
+        compensation=compensation,
+        letter_id=letter_id,
+        problem=problem,
+        discarded_letter_id=discarded_letter_id,
+    )
 
 
 def save_statements(sagas: Iterable[LoadedSaga]) -> list[Statement]:
@@ -191,6 +201,9 @@ def save_statements(sagas: Iterable[LoadedSaga]) -> list[Statement]:
                     [step.finished_at for _, _, step in steps],
                     [step.failure for _, _, step in steps],
                     [step.compensation for _, _, step in steps],
+                    [step.letter_id for _, _, step in steps],
+                    [step.problem for _, _, step in steps],
+                    [step.discarded_letter_id for _, _, step in steps],
                 ],
             )
         )

@@ -8,6 +8,7 @@ from contracts.message import Event
 from contracts.shipping import BookShipment, CancelShipment
 from contracts.values import Address
 from messaging.handling import handles_by_gateway
+from messaging.policies import RetryPolicy
 from shipping import services
 from shipping.carrier import Booked, Carrier, DemonstrationCarrier, NotServed
 
@@ -39,7 +40,12 @@ def _conclude_cancellation(command: CancelShipment, outcome: None) -> Event:
 
 
 handles_by_gateway(
-    BookShipment, service="shipping", prepare=_prepare_booking, call=_book, conclude=_conclude_booking
+    BookShipment,
+    service="shipping",
+    prepare=_prepare_booking,
+    call=_book,
+    conclude=_conclude_booking,
+    gateway="carrier",
 )
 handles_by_gateway(
     CancelShipment,
@@ -47,4 +53,6 @@ handles_by_gateway(
     prepare=_prepare_cancellation,
     call=_cancel,
     conclude=_conclude_cancellation,
+    gateway="carrier",
+    retry=RetryPolicy(attempts=20, longest_pause=60),  # a parcel that nobody wants has to be stopped
 )

@@ -3,6 +3,7 @@
 from django import template
 from django.conf import settings
 
+from messaging.gaps import Gap
 from operations import admin_desk
 
 register = template.Library()
@@ -11,6 +12,16 @@ register = template.Library()
 @register.simple_tag
 def waiting() -> admin_desk.Waiting:
     return admin_desk.waiting()
+
+
+@register.simple_tag
+def gateways() -> admin_desk.Gateways:
+    return admin_desk.gateways()
+
+
+@register.simple_tag
+def old_gaps() -> list[Gap]:
+    return admin_desk.old_gaps()
 
 
 @register.simple_tag

@@ -93,13 +93,17 @@ def test_every_decision_is_listed():
 
 def test_every_state_is_published():
     from billing.models import Payment
+    from deadletters.models import DeadLetter, Replay
     from inventory.models import Reservation
     from orders.models import Order
     from sagas.decide import SagaStatus, StepStatus
     from shipping.models import Shipment
 
     published = (ROOT / "docs" / "lifecycle.md").read_text()
-    kinds = (SagaStatus, StepStatus, Order.Status, Payment.State, Reservation.State, Shipment.State)
+    kinds = (
+        *(SagaStatus, StepStatus, Order.Status, Payment.State, Reservation.State, Shipment.State),
+        *(DeadLetter.State, Replay.Outcome),
+    )
 
     assert [str(state) for kind in kinds for state in kind if not re.search(rf"\b{state}\b", published)] == []
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from kombu import Connection
 
 from contracts.message import Message
+from deadletters.models import DeadLetter
 from tests.builders import an_envelope, order_placed, reserve_stock
 from tests.running_shop import RunningShop, wait_until
 
@@ -62,6 +63,14 @@ def publish(connection: Connection, queue: str, case: tuple[dict[str, Any], dict
     )
 
 
+def with_unreadable_headers(body: bytes) -> amqp.Message:
+    """A message with a time in milliseconds, as many a Java client writes it: beyond what Python's times can hold."""
+    table = b"\x02atT" + (1_795_435_200_000_000).to_bytes(8, "big")
+    message = amqp.Message(body)
+    message._serialize_properties = lambda: b"\x20\x00" + len(table).to_bytes(4, "big") + table
+    return message
+
+
 @pytest.mark.parametrize(
     ("service", "process"), [("inventory", "inventory-worker"), ("sagas", "orchestrator")]
 )
@@ -72,21 +81,28 @@ def test_malformed_messages_become_dead_letters_and_their_consumer_goes_on(
     cases = malformed(reserve_stock(uuid4()) if service == "inventory" else order_placed())
     if service == "sagas":
         cases = {name: case for name, case in cases.items() if name not in HARMLESS_TO_SAGAS}
-    dead: set[str] = set()
+    run = uuid4().hex
     with Connection(settings.BROKER_URL) as connection:
         for name, (properties, headers, body) in cases.items():
-            publish(connection, service, (properties, {**headers, "x-case": name}, body))
+            publish(connection, service, (properties, {**headers, "x-case": name, "x-run": run}, body))
+        unreadable = with_unreadable_headers(run.encode())
+        connection.default_channel.basic_publish(unreadable, exchange="", routing_key=service)
 
-        def all_are_dead() -> bool:
-            channel = connection.default_channel
-            while (letter := channel.basic_get(f"{service}.dead", no_ack=True)) is not None:
-                dead.add(letter.headers["x-case"])
-            return dead == set(cases)
+    def dead() -> dict[str, DeadLetter]:
+        letters = DeadLetter.objects.filter(**{"headers__x-run": run, "service": service})
+        return {letter.headers["x-case"]: letter for letter in letters}
 
-        try:
-            wait_until(all_are_dead, what="every malformed message to be a dead letter", timeout=40)
-        except AssertionError as error:
-            raise AssertionError(f"lost or still waiting: {sorted(set(cases) - dead)}") from error
+    try:
+        wait_until(lambda: set(dead()) == set(cases), what="every malformed message to be a dead letter")
+    except AssertionError as error:
+        raise AssertionError(f"lost or still waiting: {sorted(set(cases) - set(dead()))}") from error
+    for name, letter in dead().items():
+        body = cases[name][2]
+        assert bytes(letter.body) == (body.encode() if isinstance(body, str) else body), name
+    wait_until(
+        lambda: DeadLetter.objects.filter(service=service, body=run.encode()).exists(),
+        what="the message with unreadable headers to be a dead letter",
+    )
     order = shop.place_order()
     shop.settle(order)
 

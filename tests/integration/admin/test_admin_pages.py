@@ -1,16 +1,30 @@
 """What an operator sees: every record, in the shop's words, in a few statements a page."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
+from contracts.billing import AuthorizePayment, VoidPayment
+from deadletters.services import open_by_service
 from messaging import topology
+from messaging.handling import policy_of
+from messaging.models import CircuitBreaker, FailedAttempt, OutboxMessage
 from orders.models import Order
 from sagas.models import SagaRecord
-from tests.integration.admin.records import EMAIL, IN_EVERY_DATABASE, RECORDS, STREET, TOKEN, record_order
+from tests.integration.admin.records import (
+    EMAIL,
+    IN_EVERY_DATABASE,
+    RECORDS,
+    STREET,
+    TOKEN,
+    record_letter,
+    record_order,
+)
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -143,7 +157,7 @@ def test_bookkeeping_is_shown_one_service_at_a_time(superuser, order_id, label):
     def rows(service: str) -> list[object]:
         page = superuser.get(list_of(label), {"service": service})
         assertNotContains(page, "service=all")
-        return [(row._state.db, row.pk, row.type) for row in page.context["cl"].result_list]
+        return [(row._state.db, row.pk, str(row)) for row in page.context["cl"].result_list]
 
     for service in ("orders", "billing"):
         assert rows(service)
@@ -181,7 +195,12 @@ def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, 
         the_row(superuser, "sagas.sagarecord", correlation_id=order_id),
         *(
             row_links(superuser.get(list_of(label), {"service": "orders"}))[0]
-            for label in ("messaging.outboxmessage", "messaging.idempotencykey", "eventstore.storedevent")
+            for label in (
+                "messaging.outboxmessage",
+                "messaging.idempotencykey",
+                "messaging.heldbackmessage",
+                "eventstore.storedevent",
+            )
         ),
     ]
     for address in pages:
@@ -202,22 +221,151 @@ def test_the_first_page_says_what_waits_and_leads_to_shop_and_flower(
 ):
     settings.FLOWER_URL = "http://flower.example:5555/"
     depths = {"billing": (7, 1), "billing.dead": (3, 0), "orders.dead": (0, 0)}
+    record_letter(service="shipping")
     monkeypatch.setattr(topology, "depths", lambda connection: depths)
     Order.objects.filter(id=record_order()).update(status="pending", finished_at=None)
 
     page = superuser.get(reverse("admin:index"))
 
     assertContains(page, "1 order pending")
-    assertContains(page, "3 dead letters in billing")
-    assertNotContains(page, "in orders")
+    assertContains(page, f"{open_by_service()['shipping']} dead letter")
+    assertContains(page, "in shipping")
+    assertContains(page, "3 dead letters not collected yet")
     assertContains(page, 'href="http://flower.example:5555/"')
     assertContains(page, f'href="{reverse("orders:catalogue")}"')
+
+
+def test_the_first_page_lists_gaps_in_streams_with_their_age(superuser, order_id):
+    page = superuser.get(reverse("admin:index"))
+
+    stream = f"order-{order_id}"
+    assertContains(page, "waits for number 4 of")
+    link = f"{list_of('messaging.heldbackmessage')}?service=billing&amp;stream={stream}"
+    assertContains(page, link)
+    assertContains(page, "1 message held back for")
+    assert superuser.get(link.replace("&amp;", "&")).status_code in (200, 302)
 
 
 def test_the_first_page_opens_while_the_broker_is_away(superuser, settings):
     settings.BROKER_URL = "amqp://guest:guest@127.0.0.1:1/"
 
     assertContains(superuser.get(reverse("admin:index")), "the broker does not answer")
+
+
+def test_a_retry_says_which_attempt_it_is_of_how_many_and_when(superuser, order_id):
+    database, later = settings.SERVICES["billing"], datetime.now(UTC) + timedelta(hours=1)
+    waiting = OutboxMessage.objects.using(database).get(service="billing")
+    for attempt, available_at in ((3, later), (4, waiting.available_at)):
+        OutboxMessage.objects.using(database).create(
+            message_id=uuid4(),
+            service="billing",
+            type=AuthorizePayment.wire_type,
+            exchange="",
+            routing_key="billing",
+            headers={"attempt": attempt},
+            body={},
+            available_at=available_at,
+            created_at=waiting.created_at,
+        )
+
+    page = superuser.get(list_of("messaging.outboxmessage"), {"service": "billing"})
+
+    assertContains(page, f"attempt 3 of {settings.RETRY_ATTEMPTS}, next at <time")
+    assertContains(page, f">{later:%H:%M:%S}</time>")
+    assertContains(page, f"attempt 4 of {settings.RETRY_ATTEMPTS}, due")
+    assertContains(page, "first sending")
+
+
+def test_a_failed_attempt_says_when_the_next_is_or_that_it_was_the_last(superuser, order_id):
+    database, later = settings.SERVICES["billing"], datetime.now(UTC) + timedelta(hours=1)
+    (last,) = FailedAttempt.objects.using(database).filter(consumer="billing")
+    patience = policy_of("billing", VoidPayment.wire_type).attempts
+    FailedAttempt.objects.using(database).create(
+        consumer="billing",
+        message_id=uuid4(),
+        attempt=3,
+        type=VoidPayment.wire_type,
+        exception="TransientError: no answer",
+        traceback="",
+        failed_at=last.failed_at,
+        next_attempt_at=later,
+    )
+
+    page = superuser.get(list_of("messaging.failedattempt"), {"service": "billing"})
+
+    assertContains(page, f"attempt 1 of {settings.RETRY_ATTEMPTS} failed: <span")
+    assertContains(page, f"attempt 3 of {patience} failed, <span")
+    assertContains(page, f">{later:%H:%M:%S}</time>")
+
+
+def an_open_breaker(database: str) -> None:
+    """The payment gateway is left alone, and one message waits for it, the third attempt at it."""
+    now = datetime.now(UTC)
+    CircuitBreaker.objects.using(database).create(
+        service="billing",
+        gateway="payment gateway",
+        state="open",
+        failures=7,
+        opened_at=now - timedelta(minutes=1),
+        probe_at=now + timedelta(minutes=1),
+        last_error="TransientError: no answer",
+    )
+    OutboxMessage.objects.using(database).create(
+        message_id=uuid4(),
+        service="billing",
+        type=AuthorizePayment.wire_type,
+        exchange="",
+        routing_key="billing",
+        headers={"attempt": 3},
+        body={},
+        available_at=now + timedelta(minutes=1),
+        created_at=now,
+        waits_for="payment gateway",
+    )
+
+
+def test_a_message_says_which_gateway_it_waits_for(superuser, order_id):
+    an_open_breaker(settings.SERVICES["billing"])
+
+    page = superuser.get(list_of("messaging.outboxmessage"), {"service": "billing"})
+
+    assertContains(page, '<span class="badge badge-bad">waits for payment gateway</span>', html=True)
+    assertContains(page, f"attempt 3 of {settings.RETRY_ATTEMPTS}, at the latest at <time")
+
+
+def test_an_open_breaker_leads_to_what_waits_for_it(superuser, order_id):
+    an_open_breaker(settings.SERVICES["billing"])
+
+    page = superuser.get(list_of("messaging.circuitbreaker"), {"service": "billing", "state": "open"})
+
+    (row,) = page.context["cl"].result_list
+    assert (row.gateway, row.waiting_messages) == ("payment gateway", 1)
+    assertContains(page, "next at <time")
+    assertContains(page, "TransientError: no answer")
+    waiting = f"{list_of('messaging.outboxmessage')}?service=billing&waits_for=payment+gateway"
+    assertContains(page, waiting.replace("&", "&amp;"))
+    assert superuser.get(waiting).context["cl"].result_count == 1
+
+
+def test_the_first_page_names_the_gateways_that_are_left_alone(superuser, broker_url):
+    assertNotContains(superuser.get(reverse("admin:index")), "alone")
+    an_open_breaker(settings.SERVICES["billing"])
+
+    page = superuser.get(reverse("admin:index"))
+
+    assertContains(page, "billing has left the payment gateway alone")
+    assertContains(page, f"{list_of('messaging.circuitbreaker')}?service=billing")
+
+
+def test_the_first_page_opens_while_a_service_s_database_is_away(superuser, broker_url, monkeypatch):
+    def away(alias: str) -> None:
+        raise OperationalError("could not connect")
+
+    monkeypatch.setattr(CircuitBreaker.objects, "using", away)
+
+    page = superuser.get(reverse("admin:index"))
+
+    assertContains(page, "database billing does not say which gateways it leaves alone")
 
 
 def test_pages_carry_no_inline_script_or_style(superuser, order_id):

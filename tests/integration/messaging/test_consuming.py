@@ -1,14 +1,16 @@
 """A message has its effect once, however often and in whatever order it is delivered."""
 
 import threading
+from datetime import timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.conf import settings
 from django.db import connections
 
 from contracts.billing import VoidPayment
-from contracts.inventory import ReleaseStock, StockReserved
+from contracts.inventory import ReleaseStock, ReserveStock, StockReserved
 from contracts.orders import ConfirmOrder, OrderConfirmed
 from inventory import handlers, services
 from inventory.models import Reservation, StockItem
@@ -17,6 +19,7 @@ from messaging.consumer import consume
 from messaging.delivery import Delivery
 from messaging.errors import PermanentError
 from messaging.handling import handlers_of
+from messaging.policies import RetryPolicy
 from messaging.settlement import Rejected
 from tests.builders import (
     ADA,
@@ -199,6 +202,29 @@ def test_when_the_attempts_run_out_the_message_is_rejected(sku, bookkeeping, mon
     (failure,) = bookkeeping("inventory").failures(last.message_id)
     assert failure.next_attempt_at is None
     assert bookkeeping("inventory").outgoing(order_id) == []
+
+
+def test_a_handler_s_own_policy_decides_how_often_and_when(sku, bookkeeping, monkeypatch):
+    order_id, declared = uuid4(), handlers_of("inventory")[ReserveStock.wire_type]
+    policy = RetryPolicy(attempts=2, first_pause=300, longest_pause=300, permanent=(LookupError,))
+    own = msgspec.structs.replace(declared, retry=policy)
+    monkeypatch.setitem(handlers_of("inventory"), ReserveStock.wire_type, own)
+    errors = [ConnectionError("broken"), ConnectionError("still broken"), LookupError("gone")]
+
+    def fail(order_id, lines):
+        raise errors.pop(0)
+
+    monkeypatch.setattr(handlers.services, "reserve", fail)
+    first, books = an_envelope(reserve_stock(order_id, sku=sku)), bookkeeping("inventory")
+    consume("inventory", a_delivery(reserve_stock(order_id, sku=sku), first))
+    (failure,) = books.failures(first.message_id)
+    assert timedelta(seconds=150) <= failure.next_attempt_at - failure.failed_at <= timedelta(seconds=300)
+
+    second = first.following(attempt=2, came_by=("commands", "inventory.reserve_stock"))
+    for envelope in (second, an_envelope(reserve_stock(order_id, sku=sku))):
+        with pytest.raises(Rejected):
+            consume("inventory", a_delivery(reserve_stock(order_id, sku=sku), envelope))
+        assert books.failures(envelope.message_id)[-1].next_attempt_at is None
 
 
 def test_a_permanent_error_is_rejected_at_once(sku, bookkeeping, monkeypatch):

@@ -1,14 +1,16 @@
 """One checkout saga, moved by hand: no database, no broker, and a clock that the test turns."""
 
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from contracts.message import Command, Event
+from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
 from sagas.checkout import CHECKOUT
 from sagas.decide import (
     DeadlinePassed,
+    Incoming,
     Policy,
     Replied,
     SagaState,
@@ -40,6 +42,33 @@ class Story:
     def hear(self, step: str, event: Event) -> list[type[Command]]:
         """A reply comes; returns the types of what the saga sends because of it."""
         return self._decide(Replied(step, 1, event))
+
+    def hear_of_dead_letter(
+        self, step: str, letter_id: UUID, *, is_compensation: bool = False, step_try: int = 1
+    ) -> list[type[Command]]:
+        return self._decide(
+            NoteDeadLetter(
+                saga_id=self.saga.id,
+                step=step,
+                step_try=step_try,
+                is_compensation=is_compensation,
+                letter_id=letter_id,
+                problem="ValueError: the handler has a bad day",
+            )
+        )
+
+    def hear_of_discard(
+        self, step: str, letter_id: UUID, *, is_compensation: bool = False
+    ) -> list[type[Command]]:
+        return self._decide(
+            NoteDiscardedLetter(
+                saga_id=self.saga.id,
+                step=step,
+                step_try=1,
+                is_compensation=is_compensation,
+                letter_id=letter_id,
+            )
+        )
 
     def let_deadline_pass(self) -> list[type[Command]]:
         """Time goes on until the saga's next deadline is just over."""
@@ -91,7 +120,7 @@ class Story:
     def compensations(self) -> list[str]:
         return [sending.step for sending in self.sent if sending.is_compensation]
 
-    def _decide(self, incoming: Started | Replied | DeadlinePassed) -> list[type[Command]]:
+    def _decide(self, incoming: Incoming) -> list[type[Command]]:
         decision = decide(CHECKOUT, self.saga, incoming, now=self.now, policy=POLICY)
         self.saga = decision.saga
         self.sent += decision.sendings
