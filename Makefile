@@ -1,7 +1,7 @@
 # Two commands are enough: `make up` runs the shop, `make test` runs the whole suite.
 PYTHON ?= python3
 
-.PHONY: help up test test-cluster bench down clean
+.PHONY: help up test test-cluster bench chaos down clean
 
 help:
 	@$(PYTHON) -m launcher help
@@ -17,6 +17,9 @@ test-cluster:
 
 bench:
 	@$(PYTHON) -m launcher bench $(ARGS)
+
+chaos:
+	@$(PYTHON) -m launcher chaos $(ARGS)
 
 down:
 	@$(PYTHON) -m launcher down

@@ -98,3 +98,7 @@ def bench(root: Path) -> Instance:
     return Instance(
         root, "bench", env_file=root / ".dev" / "bench" / "services.env", vhosts=("makegood", *BENCHMARKS)
     )
+
+
+def chaos(root: Path) -> Instance:
+    return Instance(root, "chaos", env_file=root / ".dev" / "chaos" / "services.env", vhosts=("makegood",))

@@ -77,8 +77,13 @@ def remove(up: Instance, *others: Instance, explain: Callable[[str], None]) -> N
             held.enter_context(instance.held())
         for instance in (up, *others):
             end_leftovers(instance, explain=explain)
-            for name in (postgres.NAME, rabbitmq.NAME):
-                if instance.state.read().servers.get(name, {}).get("source") == "compose":
-                    ComposeServer.from_state(name, instance.state).remove()
-            postgres.remove_data(instance.state)
+            remove_stored(instance)
         shutil.rmtree(up.directory.parent)
+
+
+def remove_stored(instance: Instance) -> None:
+    """Remove the data of an instance's servers, which do not run, where it lies outside the instance's folder."""
+    for name in (postgres.NAME, rabbitmq.NAME):
+        if instance.state.read().servers.get(name, {}).get("source") == "compose":
+            ComposeServer.from_state(name, instance.state).remove()
+    postgres.remove_data(instance.state)
