@@ -1,7 +1,7 @@
 # Two commands are enough: `make up` runs the shop, `make test` runs the whole suite.
 PYTHON ?= python3
 
-.PHONY: help up test down clean
+.PHONY: help up test test-cluster down clean
 
 help:
 	@$(PYTHON) -m launcher help
@@ -11,6 +11,9 @@ up:
 
 test:
 	@$(PYTHON) -m launcher test $(ARGS)
+
+test-cluster:
+	@$(PYTHON) -m launcher test tests/cluster $(ARGS)
 
 down:
 	@$(PYTHON) -m launcher down

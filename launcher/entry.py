@@ -18,6 +18,8 @@ HELP = """\
 make up      build what is needed, start the whole shop and stay until Ctrl-C
              (PORT, FLOWER_PORT, ADMIN_PASSWORD, DATABASE_URL, BROKER_URL are honoured)
 make test    run the whole suite on servers of its own; make test ARGS="tests/unit -k saga"
+make test-cluster
+             run the tests that need three brokers
 make down    stop a `make up` that was left behind
 make clean   stop it and remove .dev/ with all that is stored"""
 

@@ -8,6 +8,8 @@ from launcher.servers import DATABASE_URL, Servers
 from launcher.state import write_private
 
 SERVICES = ("orders", "inventory", "billing", "shipping", "notifications")
+WORKERS = (*SERVICES, "operations")
+"""The services that have a Celery worker; `operations` has one, and its tables in `default`."""
 OWN_DATABASES = {f"{service.upper()}_DATABASE_URL": f"makegood_{service}" for service in SERVICES}
 GIVEN = (
     "SECRET_KEY",

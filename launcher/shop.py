@@ -10,9 +10,20 @@ from launcher import instance as instances
 from launcher import interruption, ports
 from launcher.bringing_up import servers_running
 from launcher.console import Console
-from launcher.environment import SERVICES
+from launcher.environment import WORKERS
 from launcher.errors import LauncherError
-from launcher.processes import BEAT, FLOWER, GATEWAY, ORCHESTRATOR, RELAY, WEB, process_table, worker
+from launcher.processes import (
+    BEAT,
+    COLLECTOR,
+    FLOWER,
+    GATEWAY,
+    ORCHESTRATOR,
+    RELAY,
+    WEB,
+    process_table,
+    worker,
+    write_targets,
+)
 from launcher.programs import run
 from launcher.readiness import wait_until_ready
 from launcher.supervisor import Supervisor
@@ -27,7 +38,7 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
     """Start everything, say where it is, and stay until Ctrl-C or SIGTERM; then stop everything."""
     began = time.monotonic()
     instance = instances.up(root)
-    names = [SET_UP, WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR, BEAT, *map(worker, SERVICES)]
+    names = [SET_UP, WEB, GATEWAY, FLOWER, RELAY, ORCHESTRATOR, COLLECTOR, BEAT, *map(worker, WORKERS)]
     console = Console(names)
     with instance.held():
         web_port = ports.choose("PORT", given, default=WEB_PORT)
@@ -60,6 +71,8 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
                 gateway_port=gateway_port,
                 gateway_books=instance.directory / "gateway.sqlite3",
             )
+            targets = instance.directory / "prometheus-targets.json"
+            write_targets(targets, table)
             with Supervisor(table, sink=console.print, remember=instance.state.remember) as shop:
                 shop.start()
                 wait_until_ready(web_port)
@@ -67,5 +80,6 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
                 console.say(f"shop    http://127.0.0.1:{web_port}/")
                 console.say(f"admin   http://127.0.0.1:{web_port}/admin/")
                 console.say(f"Flower  http://127.0.0.1:{flower_port}/")
+                console.say(f"metrics of each process at the addresses in {targets.relative_to(root)}")
                 console.say("Ctrl-C stops everything; what is stored stays")
                 interruption.wait_until(lambda: False, timeout=float("inf"))

@@ -14,7 +14,15 @@ from eventstore.admin_by_service import ByServiceAdmin, ServiceChooser
 from eventstore.admin_columns import Tone, badge, clock, json_column, page_of, state_column, time_column
 from eventstore.admin_history import null_filter
 from messaging.handling import policy_of
-from messaging.models import CircuitBreaker, FailedAttempt, IdempotencyKey, OutboxMessage
+from messaging.models import (
+    CircuitBreaker,
+    FailedAttempt,
+    HeldBackMessage,
+    IdempotencyKey,
+    OutboxMessage,
+    SkippedEvents,
+    StreamPosition,
+)
 
 
 def attempt_of(service: str, wire_type: str, attempt: int) -> str:
@@ -241,3 +249,79 @@ class CircuitBreakerAdmin(ByServiceAdmin):
     @admin.display(description="last error", ordering="last_error")
     def summary(self, breaker: CircuitBreaker) -> str:
         return Truncator(breaker.last_error).chars(120)
+
+
+@admin.register(StreamPosition)
+class StreamPositionAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    empty_sentence = "This service consumes no such stream in order."
+
+    list_display = ("stream", "last_sequence", "held_back")
+    list_filter = (ServiceChooser,)
+    search_fields = ("stream",)
+    search_help_text = "A stream, such as payment-<order's id>, or part of it"
+    ordering = ("-id",)
+    fields = ("consumer", "stream", "last_sequence", "held_back")
+
+    @admin.display(description="held back behind it")
+    def held_back(self, position: StreamPosition) -> str:
+        return page_of(
+            "messaging_heldbackmessage",
+            "of this stream",
+            service=position.consumer,
+            stream=position.stream,
+        )
+
+
+@admin.register(HeldBackMessage)
+class HeldBackMessageAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    identifiers = ("message_id", "stream")
+    private_fields = ("body",)
+    empty_sentence = "Nothing is held back: every event of these streams has been handled in its turn."
+
+    list_display = ("stream", "sequence", "type", time_column("held_at"), "position")
+    list_filter = (ServiceChooser, "held_at")
+    search_fields = ("stream", "type")
+    search_help_text = "A message id, or part of a stream or type"
+    ordering = ("held_at", "sequence")
+    fields = (
+        "consumer",
+        "stream",
+        "sequence",
+        "position",
+        "type",
+        "message_id",
+        time_column("held_at"),
+        json_column("body"),
+        json_column("headers"),
+    )
+
+    @admin.display(description="handled so far")
+    def position(self, held: HeldBackMessage) -> str:
+        return page_of(
+            "messaging_streamposition",
+            "position of the stream",
+            service=held.consumer,
+            q=held.stream,
+        )
+
+
+@admin.register(SkippedEvents)
+class SkippedEventsAdmin(ByServiceAdmin):
+    service_lookup = "consumer"
+    empty_sentence = "No event was given up here."
+
+    list_display = (
+        "stream",
+        "first_sequence",
+        "last_sequence",
+        "reason",
+        "skipped_by",
+        time_column("skipped_at"),
+    )
+    list_filter = (ServiceChooser, "skipped_at")
+    search_fields = ("stream", "reason", "skipped_by")
+    search_help_text = "Part of a stream, a reason or a name"
+    ordering = ("-skipped_at",)
+    fields = ("consumer", *list_display)

@@ -34,6 +34,8 @@ class Answers(msgspec.Struct, kw_only=True):
 
     confirmed: list[int]
     refused: dict[int, str]
+    returned: int = 0
+    """How many of the refused came back because no queue takes them."""
     failure: Exception | None = None
     """What broke the channel before all was answered; the publisher is then to be made anew."""
 
@@ -43,7 +45,10 @@ class Publisher:
 
     def __init__(self, broker_url: str, *, heartbeat: int = 30) -> None:
         self._connection = Connection(
-            broker_url, heartbeat=heartbeat, connect_timeout=5, transport_options={"write_timeout": 5}
+            broker_url,
+            heartbeat=heartbeat,
+            connect_timeout=5,
+            transport_options={"read_timeout": 10, "write_timeout": 5},
         )
         self._is_blocked = False
         self._published = 0
@@ -141,6 +146,7 @@ class Publisher:
                 self._answers.confirmed.append(tag)
             else:
                 self._answers.refused[tag] = returned
+                self._answers.returned += 1
 
     def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
         for settled in self._settled(delivery_tag, multiple):

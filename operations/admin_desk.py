@@ -1,6 +1,6 @@
 """What the admin's first page says at a glance."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from amqp.exceptions import AMQPError
@@ -9,9 +9,17 @@ from django.db import Error
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
+from deadletters.services import open_by_service
 from messaging import topology
+from messaging.envelope import utc_now
+from messaging.gaps import Gap, gaps
 from messaging.models import CircuitBreaker
 from orders.models import Order
+
+PATIENCE = timedelta(seconds=10)
+"""A gap closes by itself in less; one that is older is worth an operator's look."""
+MOST_GAPS = 20
+"""As many are listed; `manage.py streams gaps` lists all."""
 
 
 class OpenBreaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,31 +38,29 @@ class Gateways(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Orders under way, dead letters by service where there are any, and what keeps the broker from telling."""
+    """Orders under way, open dead letters by service where there are any, and what keeps the broker from telling."""
 
     pending: int
     dead_letters: dict[str, int]
+    uncollected: int = 0
     broker_problem: str = ""
 
 
 def waiting() -> Waiting:
-    """One count in the orders' database and one passive look at the queues, of a second at most."""
+    """A count in the orders' database, one of open letters, and one passive look at the queues, of a second at most."""
     pending = Order.objects.filter(status=Order.Status.PENDING).count()
+    letters = dict(sorted(open_by_service().items()))
     try:
         with Connection(settings.BROKER_URL, connect_timeout=1) as connection:
             connection.ensure_connection(max_retries=0, timeout=1)
             depths = topology.depths(connection)
     except (OSError, OperationalError, AMQPError) as error:
         problem = f"the broker does not answer ({type(error).__name__})"
-        return Waiting(pending=pending, dead_letters={}, broker_problem=problem)
+        return Waiting(pending=pending, dead_letters=letters, broker_problem=problem)
     except topology.TopologyError as error:
-        return Waiting(pending=pending, dead_letters={}, broker_problem=str(error))
-    dead = {
-        name.removesuffix(".dead"): messages
-        for name, (messages, _) in depths.items()
-        if name.endswith(".dead") and messages
-    }
-    return Waiting(pending=pending, dead_letters=dead)
+        return Waiting(pending=pending, dead_letters=letters, broker_problem=str(error))
+    uncollected = sum(messages for name, (messages, _) in depths.items() if name.endswith(".dead"))
+    return Waiting(pending=pending, dead_letters=letters, uncollected=uncollected)
 
 
 def gateways() -> Gateways:
@@ -70,3 +76,10 @@ def gateways() -> Gateways:
         except Error:
             unknown.append(database)
     return Gateways(left_alone=left_alone, unknown=unknown)
+
+
+def old_gaps() -> list[Gap]:
+    """Events that ordered consumers have been waiting for, the oldest first: one statement for each service."""
+    before = utc_now() - PATIENCE
+    found = [gap for service in settings.SERVICES for gap in gaps(service, before=before, limit=MOST_GAPS)]
+    return sorted(found, key=lambda gap: gap.since)[:MOST_GAPS]

@@ -14,6 +14,7 @@ from kombu import Connection
 
 from billing.gateway import BookEntry, books
 from billing.models import Payment
+from deadletters.services import open_by_service
 from inventory.models import Reservation, StockItem
 from messaging import topology
 from orders.models import Order
@@ -179,7 +180,9 @@ def _nothing_without_an_order(orders: dict[UUID, Any]) -> Iterator[str]:
 
 
 def _dead_letters() -> Iterator[str]:
+    for service, letters in sorted(open_by_service().items()):
+        yield f"{letters} dead letters of {service} wait for a person"
     with Connection(settings.BROKER_URL, connect_timeout=5) as connection:
         for name, (messages, _) in topology.depths(connection).items():
             if name.endswith(".dead") and messages:
-                yield f"{messages} dead letters of {name.removesuffix('.dead')} wait for a person in {name}"
+                yield f"{messages} dead letters of {name.removesuffix('.dead')} are not collected yet"

@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
+from deadletters.services import open_by_service
 from messaging import topology
 
 RELAY = "makegood-relay"
@@ -27,7 +28,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def look() -> dict[str, Any]:
-    """`status`, `missing` (sentences), and how many messages lie in each dead-letter queue."""
+    """`status`, `missing` (sentences), and each service's dead letters that wait for a person, collected or not."""
     missing = [problem for alias in sorted(set(settings.SERVICES.values())) for problem in _database(alias)]
     dead_letters: dict[str, int] = {}
     try:
@@ -36,12 +37,14 @@ def look() -> dict[str, Any]:
             for name, (messages, consumers) in topology.depths(connection).items():
                 if name.endswith(".dead"):
                     dead_letters[name.removesuffix(".dead")] = messages
-                elif not consumers:
+                if not consumers:
                     missing.append(f"nobody consumes the queue {name}")
     except (OSError, AMQPError, OperationalError) as error:
         missing.append(f"the broker does not answer ({type(error).__name__})")
     except topology.TopologyError as error:
         missing.append(str(error))
+    for service, letters in _open_letters().items():
+        dead_letters[service] = dead_letters.get(service, 0) + letters
     return {
         "status": "not ready" if missing else "ready",
         "missing": missing,
@@ -61,3 +64,10 @@ def _database(alias: str) -> list[str]:
     except DatabaseError:
         return [f"the database {alias} does not answer"]
     return [] if relays else [f"no relay serves the database {alias}"]
+
+
+def _open_letters() -> dict[str, int]:
+    try:
+        return open_by_service()
+    except DatabaseError:
+        return {}  # that `default` does not answer is among what is missing

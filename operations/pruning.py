@@ -11,6 +11,7 @@ import msgspec
 from django.conf import settings
 from django.db import connections
 
+from deadletters.pruning import prune_closed
 from messaging.failpoints import failpoint
 from operations.pruning_keys import prune_keys, raise_limit, ripe_limit
 
@@ -130,6 +131,11 @@ def _steps(kept_keys: dict[str, int], waiting: list[str], *, is_dry_run: bool) -
                 yield what, batch.pruned
         if not is_dry_run and raise_limit(service):
             failpoint("prune.raised")
+    # Only now that the limits are raised: a letter stands in for its key until no copy of its replay would be run.
+    letters = prune_closed(
+        days=settings.LETTER_RETENTION_DAYS, size=settings.PRUNE_BATCH, is_dry_run=is_dry_run
+    )
+    yield from (("closed dead letters", rows) for rows in letters)
     for aged in aged_tables():
         yield from ((aged.what, rows) for rows in prune_aged(aged, is_dry_run=is_dry_run))
 

@@ -13,6 +13,7 @@ import msgspec
 from django.conf import settings
 from django.db import connections
 
+from deadletters.pruning import needed_keys
 from messaging import idempotency
 from messaging.failpoints import failpoint
 from messaging.retention import CLOCK_TOLERANCE
@@ -89,7 +90,7 @@ def prune_keys(service: str, *, before: datetime, size: int, is_dry_run: bool = 
 
     What a keeper names stays, and is looked at again by the next run.
     """
-    keepers = (keys_of_unfinished_sagas, _among(waiting_keys(before)), *KEEPERS)
+    keepers = (keys_of_unfinished_sagas, keys_of_dead_letters, _among(waiting_keys(before)))
     place: tuple[datetime, int] = (datetime.min.replace(tzinfo=UTC), 0)
     database = settings.SERVICES[service]
     while True:
@@ -137,8 +138,9 @@ def waiting_keys(before: datetime) -> set[str]:
     return waiting | {action for key in waiting if (action := idempotency.action_key(key)) is not None}
 
 
-KEEPERS: tuple[Keeper, ...] = ()
-"""Further reasons to keep keys: those of dead letters, which may be replayed for as long as they are stored."""
+def keys_of_dead_letters(keys: Sequence[Key], before: datetime) -> set[str]:
+    """Keys of dead letters, which may be replayed for as long as they are stored and not handled after all."""
+    return needed_keys([key.key for key in keys], before=before)
 
 
 def _among(needed: Iterable[str]) -> Keeper:

@@ -8,7 +8,16 @@ EVERYWHERE = frozenset({"messaging", "eventstore"})
 """Building blocks with tables in every service's database; their rows are always reached by an explicit alias."""
 
 ONLY_IN_DEFAULT = frozenset(
-    {"admin", "auth", "contenttypes", "sessions", "django_celery_results", "sagas", "operations"}
+    {
+        "admin",
+        "auth",
+        "contenttypes",
+        "sessions",
+        "django_celery_results",
+        "sagas",
+        "operations",
+        "deadletters",
+    }
 )
 
 

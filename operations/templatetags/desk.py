@@ -3,6 +3,7 @@
 from django import template
 from django.conf import settings
 
+from messaging.gaps import Gap
 from operations import admin_desk
 
 register = template.Library()
@@ -16,6 +17,11 @@ def waiting() -> admin_desk.Waiting:
 @register.simple_tag
 def gateways() -> admin_desk.Gateways:
     return admin_desk.gateways()
+
+
+@register.simple_tag
+def old_gaps() -> list[Gap]:
+    return admin_desk.old_gaps()
 
 
 @register.simple_tag

@@ -1,6 +1,8 @@
 """A shop's records, as the services leave them behind."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -9,13 +11,23 @@ from billing.models import Payment
 from contracts.billing import PaymentAuthorized
 from contracts.orders import OrderPlaced
 from contracts.values import Address, Money, PricedLine
+from deadletters.models import DeadLetter, LetterAction, LetterGroup
 from eventstore.store import append
 from inventory.models import Reservation
-from messaging.models import CircuitBreaker, FailedAttempt, IdempotencyKey, OutboxMessage
+from messaging.models import (
+    CircuitBreaker,
+    FailedAttempt,
+    HeldBackMessage,
+    IdempotencyKey,
+    OutboxMessage,
+    SkippedEvents,
+    StreamPosition,
+)
 from notifications.models import Notification
 from orders.models import Order, OrderLine, OrderStep
 from sagas.models import MessageRecord, SagaRecord, StepRecord
 from shipping.models import Shipment
+from tests.builders import an_envelope
 
 NOON = datetime(2026, 11, 23, 12, 0, 7, 250_000, tzinfo=UTC)
 TOKEN = "tok_never_shown_to_everybody"
@@ -29,10 +41,14 @@ RECORDS = (
     "shipping.shipment",
     "notifications.notification",
     "sagas.sagarecord",
+    "deadletters.deadletter",
     "messaging.outboxmessage",
     "messaging.idempotencykey",
     "messaging.failedattempt",
     "messaging.circuitbreaker",
+    "messaging.streamposition",
+    "messaging.heldbackmessage",
+    "messaging.skippedevents",
     "eventstore.storedevent",
 )
 """Every table that the admin shows and nobody may write there."""
@@ -40,6 +56,9 @@ IN_EVERY_DATABASE = (
     "messaging.outboxmessage",
     "messaging.idempotencykey",
     "messaging.failedattempt",
+    "messaging.streamposition",
+    "messaging.heldbackmessage",
+    "messaging.skippedevents",
     "eventstore.storedevent",
 )
 
@@ -90,7 +109,48 @@ def record_order(*, at: datetime = NOON) -> UUID:
     Notification.objects.create(order_id=order_id, kind="confirmed", sent_at=at)
     _record_saga(order_id, at)
     _record_messages(order_id, at)
+    record_letter(message=placed(order_id), service="orders", died_at=at)
     return order_id
+
+
+def record_letter(*, message: OrderPlaced | None = None, service: str = "orders", **more: Any) -> DeadLetter:
+    """A dead letter as the collector stores it, with an action in its log."""
+    message = message or placed(uuid4())
+    envelope = an_envelope(message)
+    group, _ = LetterGroup.objects.get_or_create(
+        fingerprint="a-group",
+        defaults={
+            "type": message.wire_type,
+            "exception_class": "TimeoutError",
+            "frame": "orders/handlers.py in place",
+            "first_seen_at": NOON,
+            "last_seen_at": NOON,
+        },
+    )
+    fields = {
+        "id": uuid4(),
+        "death": uuid4().hex,
+        "service": service,
+        "body": json.dumps([[message.to_payload()], {}, {}]).encode(),
+        "headers": envelope.to_headers(),
+        "properties": {"content_type": "application/json"},
+        "reason": "rejected",
+        "deaths": [
+            {"reason": "rejected", "queue": service, "exchange": "events", "routing-keys": ["a", "b"]}
+        ],
+        "message_id": envelope.message_id,
+        "type": message.wire_type,
+        "correlation_id": envelope.correlation_id,
+        "attempt": 1,
+        "exception": "TimeoutError: the gateway did not answer",
+        "traceback": "Traceback (most recent call last): ...",
+        "group": group,
+        "died_at": NOON,
+        "collected_at": NOON,
+    }
+    letter = DeadLetter.objects.create(**{**fields, **more})
+    LetterAction.objects.create(letter=letter, kind="restored", by="ada", at=NOON, reason="by mistake")
+    return letter
 
 
 def _record_saga(order_id: UUID, at: datetime) -> None:
@@ -130,6 +190,31 @@ def _record_saga(order_id: UUID, at: datetime) -> None:
         )
 
 
+def _record_order(service: str, stream: str, message: OrderPlaced, at: datetime) -> None:
+    """What a service that consumes orders' events in order keeps of a stream with a gap, after another was given up."""
+    database = settings.SERVICES[service]
+    StreamPosition.objects.using(database).create(consumer=service, stream=stream, last_sequence=3)
+    HeldBackMessage.objects.using(database).create(
+        consumer=service,
+        stream=stream,
+        sequence=5,
+        message_id=uuid4(),
+        type=message.wire_type,
+        headers={"stream": stream, "sequence": 5},
+        body=message.to_payload(),
+        held_at=at,
+    )
+    SkippedEvents.objects.using(database).create(
+        consumer=service,
+        stream=stream,
+        first_sequence=2,
+        last_sequence=3,
+        reason="lost with a disk",
+        skipped_by="ada",
+        skipped_at=at,
+    )
+
+
 def _record_messages(order_id: UUID, at: datetime) -> None:
     message = placed(order_id)
     for service in settings.SERVICES:
@@ -166,6 +251,7 @@ def _record_messages(order_id: UUID, at: datetime) -> None:
             failed_at=at,
         )
         CircuitBreaker.objects.using(database).create(service=service, gateway=f"gateway of {order_id}")
+        _record_order(service, f"order-{order_id}", message, at)
     append(
         stream=f"order-{order_id}",
         events=[message],

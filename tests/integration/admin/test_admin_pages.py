@@ -10,12 +10,21 @@ from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
 from contracts.billing import AuthorizePayment, VoidPayment
+from deadletters.services import open_by_service
 from messaging import topology
 from messaging.handling import policy_of
 from messaging.models import CircuitBreaker, FailedAttempt, OutboxMessage
 from orders.models import Order
-from sagas.models import SagaRecord
-from tests.integration.admin.records import EMAIL, IN_EVERY_DATABASE, RECORDS, STREET, TOKEN, record_order
+from sagas.models import SagaRecord, StepRecord
+from tests.integration.admin.records import (
+    EMAIL,
+    IN_EVERY_DATABASE,
+    RECORDS,
+    STREET,
+    TOKEN,
+    record_letter,
+    record_order,
+)
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -110,6 +119,27 @@ def test_the_list_of_sagas_says_what_each_waits_for(superuser, order_id):
     assertContains(superuser.get(list_of("sagas.sagarecord")), "waits for authorize (sent, sent 2×)")
 
 
+def test_a_saga_that_needs_a_person_is_found_and_shows_its_dead_letter(superuser, order_id):
+    other_order, letter_id = record_order(), uuid4()
+    StepRecord.objects.filter(saga__correlation_id=order_id, name="authorize").update(
+        status="held", deadline_at=None, letter_id=letter_id, problem="ValueError: the gateway says nonsense"
+    )
+
+    found = superuser.get(list_of("sagas.sagarecord"), {"needs_a_person": "yes"})
+    page = superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id))
+
+    assertContains(found, "needs a person for authorize (held)")
+    assertNotContains(found, other_order)
+    assertContains(page, '<span class="badge badge-bad">held</span>', html=True)
+    for shown in ("ValueError: the gateway says nonsense", f"dead letter {letter_id}"):
+        assertContains(page, shown)
+    assertNotContains(page, "discarded")
+    StepRecord.objects.filter(letter_id=letter_id).update(discarded_letter_id=letter_id)
+    assertContains(
+        superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id)), ", discarded"
+    )
+
+
 def test_the_reason_of_an_order_is_a_filter(superuser, order_id):
     cancelled = record_order()
     Order.objects.filter(id=cancelled).update(status="cancelled", reason="card_declined")
@@ -148,7 +178,7 @@ def test_bookkeeping_is_shown_one_service_at_a_time(superuser, order_id, label):
     def rows(service: str) -> list[object]:
         page = superuser.get(list_of(label), {"service": service})
         assertNotContains(page, "service=all")
-        return [(row._state.db, row.pk, row.type) for row in page.context["cl"].result_list]
+        return [(row._state.db, row.pk, str(row)) for row in page.context["cl"].result_list]
 
     for service in ("orders", "billing"):
         assert rows(service)
@@ -186,7 +216,12 @@ def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, 
         the_row(superuser, "sagas.sagarecord", correlation_id=order_id),
         *(
             row_links(superuser.get(list_of(label), {"service": "orders"}))[0]
-            for label in ("messaging.outboxmessage", "messaging.idempotencykey", "eventstore.storedevent")
+            for label in (
+                "messaging.outboxmessage",
+                "messaging.idempotencykey",
+                "messaging.heldbackmessage",
+                "eventstore.storedevent",
+            )
         ),
     ]
     for address in pages:
@@ -207,16 +242,29 @@ def test_the_first_page_says_what_waits_and_leads_to_shop_and_flower(
 ):
     settings.FLOWER_URL = "http://flower.example:5555/"
     depths = {"billing": (7, 1), "billing.dead": (3, 0), "orders.dead": (0, 0)}
+    record_letter(service="shipping")
     monkeypatch.setattr(topology, "depths", lambda connection: depths)
     Order.objects.filter(id=record_order()).update(status="pending", finished_at=None)
 
     page = superuser.get(reverse("admin:index"))
 
     assertContains(page, "1 order pending")
-    assertContains(page, "3 dead letters in billing")
-    assertNotContains(page, "in orders")
+    assertContains(page, f"{open_by_service()['shipping']} dead letter")
+    assertContains(page, "in shipping")
+    assertContains(page, "3 dead letters not collected yet")
     assertContains(page, 'href="http://flower.example:5555/"')
     assertContains(page, f'href="{reverse("orders:catalogue")}"')
+
+
+def test_the_first_page_lists_gaps_in_streams_with_their_age(superuser, order_id):
+    page = superuser.get(reverse("admin:index"))
+
+    stream = f"order-{order_id}"
+    assertContains(page, "waits for number 4 of")
+    link = f"{list_of('messaging.heldbackmessage')}?service=billing&amp;stream={stream}"
+    assertContains(page, link)
+    assertContains(page, "1 message held back for")
+    assert superuser.get(link.replace("&amp;", "&")).status_code in (200, 302)
 
 
 def test_the_first_page_opens_while_the_broker_is_away(superuser, settings):

@@ -1,20 +1,23 @@
 """An ordered consumer is given each stream's events once, in order, whatever the broker does."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
 from contracts.billing import PaymentAuthorized, PaymentCaptured
+from contracts.operations import ReplaySucceeded
 from contracts.orders import OrderConfirmed
-from messaging import handling, ordering, topology
+from messaging import handling, ordering, replays, topology
 from messaging.envelope import utc_now
 from messaging.errors import PermanentError, TransientError
 from messaging.gaps import gaps
 from messaging.handling import GatewayHandler, Handler
-from messaging.models import HeldBackMessage, IdempotencyKey, SkippedEvents
+from messaging.models import HeldBackMessage, IdempotencyKey, KeyRetention, OutboxMessage, SkippedEvents
 from messaging.settlement import Rejected
+from tests.builders import NOON
 from tests.integration.messaging.ordered_consumer import (
     DATABASE,
     SERVICE,
@@ -180,6 +183,25 @@ def test_a_replay_that_is_held_back_keeps_its_replay_id(consumer):
     assert goes_on.headers["replay_id"] == replay.headers["replay_id"]
 
 
+def test_a_replay_is_reported_when_it_is_handled_or_was_and_not_when_it_is_held_back(consumer, monkeypatch):
+    monkeypatch.setattr(replays, "is_awaited", lambda envelope: envelope.replay_id is not None)
+    stream = a_stream()
+    second = replay_of(an_event(stream, 2))
+
+    def reports() -> int:
+        rows = OutboxMessage.objects.using(DATABASE).filter(type=ReplaySucceeded.wire_type)
+        return rows.filter(body__replay_id=second.headers["replay_id"]).count()
+
+    deliver(second)
+    assert reports() == 0
+    deliver(an_event(stream, 1))
+    (goes_on,) = take_outgoing(stream)
+    deliver(goes_on)
+    assert reports() == 1
+    deliver(second)
+    assert reports() == 2, "a repeated report changes nothing"
+
+
 @pytest.mark.parametrize(
     "place",
     [{"stream": None, "sequence": None}, {"stream": "order-1", "sequence": 1}, {"sequence": 0}],
@@ -304,7 +326,7 @@ class AskingConsumer:
             GatewayHandler(
                 service=SERVICE,
                 message_type=PaymentAuthorized,
-                gateway="payment gateway",
+                gateway="mail",
                 prepare=lambda event, action: {"authorization": event.authorization},
                 call=self._call,
                 conclude=self._conclude,
@@ -388,3 +410,25 @@ def test_skipping_never_loses_what_has_arrived(consumer, stream, sequence, reaso
 
     assert (position(known), held_back(known)) == (1, [4])
     assert not SkippedEvents.objects.using(DATABASE).filter(stream=named).exists()
+
+
+@pytest.mark.parametrize("asks_a_gateway", [False, True], ids=["plain", "asking a gateway"])
+def test_an_event_that_was_held_back_longer_than_keys_are_kept_is_handled(
+    committed, monkeypatch, asks_a_gateway
+):
+    """The position tells it from a copy, whatever its age; no key that may be gone is asked."""
+    consumer = AskingConsumer(monkeypatch) if asks_a_gateway else OrderedConsumer(monkeypatch)
+    stream = a_stream("order" if asks_a_gateway else "payment")
+    first, second = an_event(stream, 1), an_event(stream, 2)
+    deliver(second)
+    limits = KeyRetention.objects.using(DATABASE)
+    limits.create(service=SERVICE, keys_kept_since=NOON + timedelta(days=1), raised_at=utc_now())
+    try:
+        deliver(first)
+        (goes_on,) = take_outgoing(stream)
+        deliver(goes_on)
+    finally:
+        limits.filter(service=SERVICE).delete()
+
+    assert position(stream) == 2
+    assert len(consumer.concluded if asks_a_gateway else consumer.handled(stream)) == 2

@@ -9,6 +9,7 @@ from django.core.management import call_command
 
 from billing.gateway import BookEntry
 from billing.models import Payment
+from deadletters.services import open_by_service
 from inventory.models import Reservation, StockItem
 from operations import audit as audits
 from orders.models import Order
@@ -16,6 +17,7 @@ from orders.services import place_order
 from sagas.models import SagaRecord
 from shipping.models import Shipment
 from tests.builders import NOON, an_order_request
+from tests.integration.admin.records import record_letter
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("broker")]
 MUG = 1250
@@ -214,12 +216,18 @@ def test_stock_that_no_order_accounts_for_is_found(shop):
     assert "stock of mug: 1 reserved and 0 sold, but the orders' reservations say 0 and 0" in violation
 
 
-def test_dead_letters_are_a_note_for_a_person(shop, broker, eventually):
+def test_dead_letters_that_nobody_collects_are_a_note(shop, broker, eventually):
     broker.Producer().publish({}, exchange="dead-letters", routing_key="billing")
 
-    (note,) = eventually(lambda: audits.audit().notes)
+    eventually(lambda: "1 dead letters of billing are not collected yet" in audits.audit().notes)
 
-    assert "1 dead letters of billing wait for a person" in note
+
+def test_open_dead_letters_are_a_note_for_a_person(shop):
+    before = open_by_service().get("billing", 0)
+    record_letter(service="billing")
+    record_letter(service="billing", state="discarded", closed_at=NOON)
+
+    assert f"{before + 1} dead letters of billing wait for a person" in audits.audit().notes
 
 
 def test_the_command_ends_with_1_and_one_line_for_each_violation(shop):

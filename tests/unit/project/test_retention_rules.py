@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from project.retention_rules import DAY, SAFETY, refuse_broken_promises
+from messaging import handling
+from messaging.policies import RetryPolicy
+from project.retention_rules import DAY, SAFETY, refuse_broken_promises, refuse_long_retries
 
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = {
@@ -16,7 +18,7 @@ KEPT = {
     "waits": {"RETRY_ATTEMPTS and RETRY_LONGEST_PAUSE": 160.0},
     "deletion_grace": 1800.0,
     "task_time_limit": 1500.0,
-    "at_least_as_long": {"FAILURE_RETENTION_DAYS": 30.0},
+    "kept_longer": {"FAILURE_RETENTION_DAYS": 30.0},
 }
 
 
@@ -34,7 +36,7 @@ def test_a_retention_of_exactly_the_safe_length_passes():
         ({"waits": {"STEP_DEADLINE": 14 * DAY / SAFETY + 1}}, ("KEY_RETENTION_DAYS", "STEP_DEADLINE")),
         ({"deletion_grace": 1499.0}, ("KEY_DELETION_GRACE", "CELERY_TASK_TIME_LIMIT")),
         (
-            {"at_least_as_long": {"LETTER_RETENTION_DAYS": 13.0}},
+            {"kept_longer": {"LETTER_RETENTION_DAYS": 14.9}},
             ("LETTER_RETENTION_DAYS", "KEY_RETENTION_DAYS"),
         ),
     ],
@@ -45,6 +47,17 @@ def test_what_would_break_a_promise_is_refused_by_name(broken, names):
         refuse_broken_promises(**{**KEPT, **broken})
 
     assert all(name in str(refused.value) for name in names)
+
+
+def test_a_handlers_own_retry_policy_is_held_to_it_too(settings, monkeypatch):
+    policy = RetryPolicy(attempts=3, first_pause=86_400, longest_pause=86_400)
+    monkeypatch.setattr(handling, "policy_of", lambda service, wire_type: policy)
+
+    settings.KEY_RETENTION_DAYS = 20
+    refuse_long_retries()
+    settings.KEY_RETENTION_DAYS = 19
+    with pytest.raises(ImproperlyConfigured, match="KEY_RETENTION_DAYS is 19, but by the retry policy of"):
+        refuse_long_retries()
 
 
 def test_no_process_starts_with_such_settings():

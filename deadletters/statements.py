@@ -1,0 +1,164 @@
+"""The SQL of dead letters. Each statement takes a whole batch, and moves a letter only from where it may move."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from eventstore.store import Statement
+
+_GROUPS = """
+INSERT INTO deadletters_lettergroup (fingerprint, type, exception_class, frame, first_seen_at, last_seen_at)
+SELECT fingerprint, type, exception_class, frame, first_seen_at, last_seen_at
+FROM json_to_recordset(%s::json)
+     AS given (fingerprint text, type text, exception_class text, frame text, first_seen_at timestamptz,
+               last_seen_at timestamptz)
+ORDER BY fingerprint
+ON CONFLICT (fingerprint) DO UPDATE SET
+    first_seen_at = LEAST(deadletters_lettergroup.first_seen_at, excluded.first_seen_at),
+    last_seen_at = GREATEST(deadletters_lettergroup.last_seen_at, excluded.last_seen_at)"""
+
+_LETTERS = """
+INSERT INTO deadletters_deadletter (
+    id, death, service, state, body, headers, properties, reason, deaths, message_id, type, correlation_id,
+    idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known, group_id,
+    died_at, collected_at)
+SELECT id, death, service, 'open', decode(body, 'base64'), headers, properties, reason, deaths, message_id, type,
+       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known,
+       group_id, died_at, %s
+FROM json_to_recordset(%s::json)
+     AS given (id uuid, death text, service text, body text, headers jsonb, properties jsonb, reason text,
+               deaths jsonb, message_id uuid, type text, correlation_id text, idempotency_key text, saga_id uuid,
+               step text, attempt int,
+               replay_id uuid, exception text, traceback text, is_failure_known boolean, group_id text,
+               died_at timestamptz)
+ORDER BY death
+ON CONFLICT (death) DO NOTHING
+RETURNING id"""
+
+_CAME_BACK = """
+WITH given AS (
+    SELECT letter_id, replay_id FROM unnest(%s::uuid[], %s::uuid[]) AS given (letter_id, replay_id)
+), failed AS (
+    UPDATE deadletters_replay AS replay SET outcome = 'failed', finished_at = %s
+    FROM given WHERE replay.id = given.replay_id AND replay.outcome = 'open'
+    RETURNING replay.letter_id
+), superseded AS (
+    UPDATE deadletters_deadletter AS letter SET state = 'superseded', closed_at = %s
+    FROM failed WHERE letter.id = failed.letter_id AND letter.state = 'replaying'
+)
+UPDATE deadletters_deadletter AS letter SET follows_id = COALESCE(earlier.follows_id, earlier.id)
+FROM given
+JOIN deadletters_replay AS replay ON replay.id = given.replay_id
+JOIN deadletters_deadletter AS earlier ON earlier.id = replay.letter_id
+WHERE letter.id = given.letter_id"""
+
+_BEGIN_REPLAYS = """
+WITH given AS (
+    SELECT letter_id, replay_id FROM unnest(%s::uuid[], %s::uuid[]) AS given (letter_id, replay_id)
+), moved AS (
+    UPDATE deadletters_deadletter AS letter SET state = 'replaying'
+    FROM given WHERE letter.id = given.letter_id AND letter.state = 'open'
+    RETURNING letter.id
+), begun AS (
+    INSERT INTO deadletters_replay (id, letter_id, outcome, requested_by, requested_at, reason, is_automatic,
+                                    available_at)
+    SELECT given.replay_id, moved.id, 'open', %s, %s, %s, %s, %s FROM given JOIN moved ON moved.id = given.letter_id
+    RETURNING letter_id
+), logged AS (
+    INSERT INTO deadletters_letteraction (letter_id, kind, by, at, reason)
+    SELECT letter_id, 'replayed', %s, %s, %s FROM begun
+)
+SELECT letter_id FROM begun"""
+
+_CLOSE = """
+WITH moved AS (
+    UPDATE deadletters_deadletter SET state = %s, closed_at = %s
+    WHERE id = ANY(%s::uuid[]) AND state = %s RETURNING id
+), logged AS (
+    INSERT INTO deadletters_letteraction (letter_id, kind, by, at, reason) SELECT id, %s, %s, %s, %s FROM moved
+)
+SELECT id FROM moved"""
+
+_SUCCEEDED = """
+WITH replay AS (
+    UPDATE deadletters_replay SET outcome = 'succeeded', finished_at = %s
+    WHERE id = %s AND outcome <> 'succeeded' RETURNING id, letter_id
+), closed AS (
+    UPDATE deadletters_deadletter AS letter SET state = 'resolved', closed_at = %s FROM replay
+    WHERE (letter.id = replay.letter_id AND letter.state = 'replaying')
+       OR (letter.replay_id = replay.id AND letter.state = 'open')
+    RETURNING letter.id
+)
+SELECT EXISTS (SELECT FROM deadletters_replay WHERE id = %s), ARRAY (SELECT id FROM closed)::text[]"""
+
+_UNKNOWN_FAILURES = """
+SELECT id, service, type, reason, message_id, replay_id, attempt, headers::text, body, deaths::text, state, died_at
+FROM deadletters_deadletter
+WHERE NOT is_failure_known AND service = ANY(%s) ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"""
+
+_FILL_IN = """
+UPDATE deadletters_deadletter AS letter
+SET exception = given.exception, traceback = given.traceback, group_id = given.group_id, is_failure_known = true
+FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text)
+WHERE letter.id = given.id AND NOT letter.is_failure_known"""
+
+
+def upsert_groups(groups: Sequence[dict[str, Any]]) -> Statement:
+    """Make sure of the groups, locked in one order whoever comes."""
+    return _GROUPS, [_json(groups)]
+
+
+def insert_letters(letters: Sequence[dict[str, Any]], *, now: datetime) -> Statement:
+    """Store the letters; answers the ids of those whose death is new."""
+    return _LETTERS, [now, _json(letters)]
+
+
+def came_back(pairs: Sequence[tuple[UUID, UUID]], *, now: datetime) -> Statement:
+    """End the replays that these new letters, each with its replay id, came back from, and link them to the first."""
+    return _CAME_BACK, [[letter for letter, _ in pairs], [replay for _, replay in pairs], now, now]
+
+
+def begin_replays(
+    pairs: Sequence[tuple[UUID, UUID]],
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+    available_at: datetime,
+    is_automatic: bool,
+) -> Statement:
+    """Open a replay for each letter that is open; answers the ids of those letters."""
+    letters, replays = [letter for letter, _ in pairs], [replay for _, replay in pairs]
+    return _BEGIN_REPLAYS, [letters, replays, by, at, reason, is_automatic, available_at, by, at, reason]
+
+
+def discard(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> Statement:
+    """Discard the letters that are open; answers their ids."""
+    return _CLOSE, ["discarded", at, list(ids), "open", "discarded", by, at, reason]
+
+
+def restore(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> Statement:
+    """Open the letters that are discarded; answers their ids."""
+    return _CLOSE, ["open", None, list(ids), "discarded", "restored", by, at, reason]
+
+
+def succeeded(replay_id: UUID, *, at: datetime) -> Statement:
+    """Close the replay's letter; answers whether the replay is known, and which letters were closed."""
+    return _SUCCEEDED, [at, replay_id, at, replay_id]
+
+
+def unknown_failures(services: Sequence[str], *, limit: int) -> Statement:
+    """The oldest letters of these services whose failure is not known yet, locked."""
+    return _UNKNOWN_FAILURES, [list(services), limit]
+
+
+def fill_in(letters: Sequence[dict[str, Any]]) -> Statement:
+    """Add what was recorded of the letters."""
+    return _FILL_IN, [_json(letters)]
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()

@@ -1,0 +1,260 @@
+"""A batch of dead letters into `default`: one transaction, a handful of statements however many letters there are."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db import connections
+
+from deadletters import statements
+from deadletters.errors import Unreplayable
+from deadletters.failures import Attempt, Failure, Failures
+from deadletters.fingerprint import Fingerprint, fingerprint
+from deadletters.outgoing import SERVICE, note_dead_letter, replay_of
+from deadletters.reading import DELIVERY_LIMIT, Letter, envelope_of, saga_command
+from eventstore.store import Statement
+from messaging.envelope import new_message_id
+from messaging.failpoints import failpoint
+from messaging.outbox_rows import OutgoingMessage
+from messaging.unit_of_work import UnitOfWork, unit_of_work
+
+COLLECTOR = "collector"
+"""Who a replay that nobody asked for is requested by."""
+AUTOMATIC = "It was delivered too often and no attempt of it has failed: it may only have been beside a poison message."
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch: letters that are new, and how many of them are replayed by themselves."""
+
+    letters: list[UUID]
+    replayed: int
+
+
+class _Known(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A letter with what its service recorded of it; `failure` is None where that cannot be known yet."""
+
+    letter: Letter
+    failure: Failure | None
+    group: Fingerprint
+
+    @property
+    def is_innocent(self) -> bool | None:
+        """Whether it may only have been beside a poison message; None as long as that is unknown."""
+        if self.letter.reason != DELIVERY_LIMIT or self.letter.replay_id is not None:
+            return False
+        return None if self.failure is None else not self.failure.exception
+
+
+def store(letters: Sequence[Letter], *, failures: Failures) -> Stored:
+    """Store the letters whose death is new, and all that follows from it, or nothing at all.
+
+    A replay that a letter came back from has failed; its first letter is linked. A command's saga is told, unless the
+    letter is replayed at once.
+    """
+    known = _with_failures(letters, failures)
+    with unit_of_work(SERVICE) as work:
+        _run(work, statements.upsert_groups(_groups(known)))
+        rows = [_row(each) for each in known]
+        new = {row[0] for row in _run(work, statements.insert_letters(rows, now=work.now))}
+        fresh = [each for each in known if each.letter.id in new]
+        returned = [
+            (each.letter.id, each.letter.replay_id) for each in fresh if each.letter.replay_id is not None
+        ]
+        if returned:
+            _run(work, statements.came_back(returned, now=work.now))
+        replayed = _replay_innocent(fresh, work)
+        for each in fresh:
+            # What is not known to be innocent or not is told when its failure is filled in.
+            if each.letter.id not in replayed and each.is_innocent is not None:
+                work.outgoing += _note(each.letter, each.failure or Failure(), work.now)
+        failpoint("collector.stored")
+    return Stored(letters=sorted(new), replayed=len(replayed))
+
+
+def fill_in(*, failures: Failures, limit: int = 100) -> int:
+    """Look once more for failures that could not be asked for; returns how many letters are complete now.
+
+    What had to wait for them follows in the same transaction: the automatic replay, or the note to the saga.
+    """
+    filled = 0
+    for service in settings.SERVICES:
+        with unit_of_work(SERVICE) as work:
+            found = [_reread(row) for row in _run(work, statements.unknown_failures([service], limit=limit))]
+            if not found:
+                continue
+            known = _with_failures([letter for letter, _ in found], failures)
+            known = [each for each in known if each.failure is not None]
+            if not known:
+                continue
+            states = {letter.id: state for letter, state in found}
+            _run(work, statements.upsert_groups(_groups(known)))
+            _run(work, statements.fill_in([_completion(each) for each in known]))
+            waiting = [each for each in known if _waited(each.letter)]
+            replayed = _replay_innocent([each for each in waiting if states[each.letter.id] == "open"], work)
+            for each in waiting:
+                if each.letter.id not in replayed and states[each.letter.id] in ("open", "replaying"):
+                    work.outgoing += _note(each.letter, each.failure or Failure(), work.now)
+            filled += len(known)
+    return filled
+
+
+def _with_failures(letters: Sequence[Letter], failures: Failures) -> list[_Known]:
+    wanted: dict[str, list[Attempt]] = defaultdict(list)
+    for letter in letters:
+        if (attempt := _attempt(letter)) is not None:
+            wanted[letter.service].append(attempt)
+    found = {service: failures.of(service, attempts) for service, attempts in wanted.items()}
+    return [_known(letter, found) for letter in letters]
+
+
+def _known(letter: Letter, found: dict[str, dict[Attempt, Failure] | None]) -> _Known:
+    attempt, recorded = _attempt(letter), found.get(letter.service, {})
+    failure: Failure | None = Failure()
+    if attempt is not None:
+        failure = None if recorded is None else recorded.get(attempt, Failure())
+    return _Known(
+        letter=letter,
+        failure=failure,
+        group=fingerprint(
+            wire_type=letter.type,
+            exception=failure.exception if failure else "",
+            traceback=failure.traceback if failure else "",
+            reason=letter.reason,
+            service=letter.service,
+        ),
+    )
+
+
+def _attempt(letter: Letter) -> Attempt | None:
+    if letter.envelope is None:
+        return None
+    return letter.envelope.message_id, letter.envelope.replay_id, letter.envelope.attempt
+
+
+def _waited(letter: Letter) -> bool:
+    """Whether its replay or note had to wait for the failure."""
+    return letter.reason == DELIVERY_LIMIT and letter.replay_id is None
+
+
+def _replay_innocent(letters: Sequence[_Known], work: UnitOfWork) -> set[UUID]:
+    """Send again, once, what was only counted with a poison message; returns the letters that are under way."""
+    pairs: list[tuple[UUID, UUID]] = []
+    messages: dict[UUID, OutgoingMessage] = {}
+    for each in letters:
+        if not each.is_innocent:
+            continue
+        letter, replay_id = each.letter, new_message_id()
+        try:
+            messages[letter.id] = replay_of(
+                service=letter.service,
+                headers=letter.headers,
+                body=letter.body,
+                deaths=letter.deaths,
+                replay_id=replay_id,
+                available_at=work.now,
+            )
+        except Unreplayable:
+            continue
+        pairs.append((letter.id, replay_id))
+    if not pairs:
+        return set()
+    begun = statements.begin_replays(
+        pairs, by=COLLECTOR, reason=AUTOMATIC, at=work.now, available_at=work.now, is_automatic=True
+    )
+    replayed = {row[0] for row in _run(work, begun)}
+    work.outgoing += [message for letter_id, message in messages.items() if letter_id in replayed]
+    return replayed
+
+
+def _note(letter: Letter, failure: Failure, now: datetime) -> list[OutgoingMessage]:
+    command = letter.of_saga
+    if command is None:
+        return []
+    problem = failure.exception or f"dead-lettered by the broker: {letter.reason or 'no reason given'}"
+    return [note_dead_letter(command, letter_id=letter.id, problem=problem, now=now)]
+
+
+def _groups(known: Sequence[_Known]) -> list[dict[str, Any]]:
+    groups: dict[str, dict[str, Any]] = {}
+    for each in known:
+        died_at = each.letter.died_at
+        group = groups.setdefault(
+            each.group.digest,
+            {
+                "fingerprint": each.group.digest,
+                **msgspec.structs.asdict(each.group),
+                "first_seen_at": died_at,
+                "last_seen_at": died_at,
+            },
+        )
+        group["first_seen_at"] = min(group["first_seen_at"], died_at)
+        group["last_seen_at"] = max(group["last_seen_at"], died_at)
+    return list(groups.values())
+
+
+def _row(each: _Known) -> dict[str, Any]:
+    row = msgspec.structs.asdict(each.letter)
+    del row["envelope"]
+    return {**row, **_completion(each), "is_failure_known": each.failure is not None}
+
+
+def _completion(each: _Known) -> dict[str, Any]:
+    failure = each.failure or Failure()
+    return {
+        "id": each.letter.id,
+        "exception": failure.exception,
+        "traceback": failure.traceback,
+        "group_id": each.group.digest,
+    }
+
+
+def _reread(row: tuple[Any, ...]) -> tuple[Letter, str]:
+    """A letter as it was stored, and its state."""
+    (
+        letter_id,
+        service,
+        wire_type,
+        reason,
+        message_id,
+        replay_id,
+        attempt,
+        headers,
+        body,
+        deaths,
+        state,
+        died_at,
+    ) = row
+    decoded = msgspec.json.decode(headers)
+    envelope = envelope_of(decoded)
+    command = None if envelope is None else saga_command(envelope)
+    letter = Letter(
+        id=letter_id,
+        death="",
+        service=service,
+        body=bytes(body),
+        headers=decoded,
+        properties={},
+        reason=reason,
+        deaths=msgspec.json.decode(deaths),
+        message_id=message_id,
+        type=wire_type,
+        correlation_id=envelope.correlation_id if envelope else "",
+        idempotency_key=envelope.idempotency_key if envelope else "",
+        saga_id=command.saga_id if command else None,
+        step=command.step if command else "",
+        attempt=attempt,
+        replay_id=replay_id,
+        died_at=died_at,
+        envelope=envelope,
+    )
+    return letter, state
+
+
+def _run(work: UnitOfWork, statement: Statement) -> list[tuple[Any, ...]]:
+    with connections[work.database].cursor() as cursor:
+        cursor.execute(*statement)
+        return list(cursor.fetchall()) if cursor.description else []

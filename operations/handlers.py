@@ -1,0 +1,11 @@
+"""What the operator's desk reacts to."""
+
+from contracts.operations import ReplaySucceeded
+from deadletters import services as dead_letters
+from messaging.handling import handles
+from messaging.unit_of_work import current
+
+
+@handles(ReplaySucceeded)
+def close_dead_letter(event: ReplaySucceeded) -> None:
+    dead_letters.resolve(event.replay_id, at=current().now)

@@ -1,0 +1,106 @@
+"""`manage.py dead_letters`: the same moves from a terminal."""
+
+import io
+import json
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from deadletters.models import DeadLetter, LetterAction, Replay
+from tests.integration.admin.records import record_letter
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: object) -> str:
+    out = io.StringIO()
+    call_command("dead_letters", *map(str, arguments), stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def state_of(letter: DeadLetter) -> str:
+    return DeadLetter.objects.get(id=letter.id).state
+
+
+def test_the_list_is_filtered_and_comes_as_text_or_json():
+    ours = record_letter(service="shipping", type="shipping.book_shipment.v1")
+    record_letter(service="billing")
+
+    text = run("list", "--service", "shipping", "--state", "open")
+    lines = [json.loads(line) for line in run("list", "--service", "shipping", "--json").splitlines()]
+
+    assert str(ours.id) in text
+    assert "shipping.book_shipment.v1  TimeoutError: the gateway did not answer" in text
+    assert str(ours.id) in {line["id"] for line in lines}
+    assert {line["service"] for line in lines} == {"shipping"}
+    assert run("list", "--type", "no.such.v1") == ""
+
+
+def test_a_letter_is_shown_with_everything():
+    letter = record_letter()
+
+    told = json.loads(run("show", letter.id, "--json"))
+
+    assert told["headers"]["message_id"] == str(letter.message_id)
+    assert told["actions"][0]["by"] == "ada"
+    assert json.loads(told["body"])[1:] == [{}, {}]
+    assert "traceback: Traceback (most recent call last)" in run("show", letter.id)
+
+
+def test_letters_are_replayed_discarded_and_restored_in_somebodys_name():
+    replayed, discarded = record_letter(), record_letter()
+
+    assert "1 dead letters: sent again" in run("replay", replayed.id, "--by", "grace", "--reason", "mended")
+    run("discard", discarded.id, "--by", "grace", "--reason", "a test order")
+    run("restore", discarded.id)
+
+    assert (state_of(replayed), state_of(discarded)) == ("replaying", "open")
+    assert Replay.objects.get(letter=replayed).requested_by == "grace"
+    kinds = LetterAction.objects.filter(letter=discarded, kind="discarded").values_list("by", "reason")
+    assert list(kinds) == [("grace", "a test order")]
+
+
+def test_all_that_match_are_moved_after_a_question(monkeypatch):
+    service = f"service-{uuid4().hex[:8]}"
+    letters = [record_letter(service=service) for _ in range(3)]
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "no")
+
+    with pytest.raises(CommandError, match="Nothing was done"):
+        run("discard", "--all-matching", "--service", service, "--reason", "wrong")
+    assert "discard 3 dead letters?" in asked[0]
+    told = json.loads(
+        run("discard", "--all-matching", "--service", service, "--reason", "wrong", "--yes", "--json")
+    )
+
+    assert set(told["done"]) == {str(letter.id) for letter in letters}
+    assert told["refused"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay"], "Which letters"),
+        (["replay", "nonsense"], "no letter's id"),
+        (["show", "nonsense"], "no letter's id"),
+        (["show", str(uuid4())], "There is no dead letter"),
+        (["replay", str(uuid4()), "--service", "billing"], "not both"),
+        (["replay", "--all-matching", "--type", "no.such.v1", "--yes"], "No dead letter matches"),
+        (["list", "--limit", "0"], "at least one"),
+        (["discard", str(uuid4())], "--reason"),
+        (["discard", str(uuid4()), "--reason", " "], "Say why"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(arguments, said):
+    with pytest.raises(CommandError, match=said):
+        run(*arguments)
+
+
+def test_a_letter_that_is_refused_ends_the_command_with_an_error():
+    good, bad = record_letter(), record_letter(body=b"\xff")
+
+    with pytest.raises(CommandError, match="1 of 2 dead letters stay as they are"):
+        run("replay", good.id, bad.id)
+
+    assert (state_of(good), state_of(bad)) == ("replaying", "open")
