@@ -1,6 +1,7 @@
 """Rows by the thousand and by the million, written by the database itself."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 
 from benchmarks.messages import SERVICE, CountUp, CountUpInBatch
 from benchmarks.stage import COUNTERS, Place
-from contracts.message import Message
+from contracts.message import Command, Event
 from messaging.envelope import Envelope, new_message_id
 from messaging.publishing import Publisher, Wire
 
@@ -143,7 +144,7 @@ class Sender:
         """Publish so many commands; each in flight changes a row of its own."""
         self.send([kind(counter=number % COUNTERS, note=NOTE) for number in range(count)])
 
-    def send(self, messages: list[Message]) -> None:
+    def send(self, messages: Sequence[Command | Event]) -> None:
         wires = [wire_of(message, tag=number) for number, message in enumerate(messages)]
         self._publish(wires)
 
@@ -153,7 +154,7 @@ class Sender:
         for number in range(count):
             message_id = str(new_message_id())
             payload = CountUp(counter=number % COUNTERS, note=NOTE).to_payload()
-            headers = {"id": message_id, "task": task, "lang": "py", "root_id": message_id}
+            headers: dict[str, Any] = {"id": message_id, "task": task, "lang": "py", "root_id": message_id}
             headers |= {"parent_id": None, "argsrepr": "", "kwargsrepr": "", "ignore_result": True}
             wires.append(_wire(number, message_id, "", queue, headers, payload))
         self._publish(wires)
@@ -168,11 +169,11 @@ class Sender:
             publisher.close()
 
 
-def wire_of(message: Message, *, tag: int = 0) -> Wire:
+def wire_of(message: Command | Event, *, tag: int = 0) -> Wire:
     """The message as the relay would publish it, with the envelope of a saga's command or of an event."""
     saga_id = new_message_id()
     message_id = new_message_id()
-    is_command = hasattr(message, "counter")
+    is_command = isinstance(message, Command)
     envelope = Envelope(
         message_id=message_id,
         type=message.wire_type,
