@@ -1,8 +1,11 @@
 """What waits to be published, what was claimed once for ever, and what failed: one service at a time."""
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib import admin
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
@@ -12,6 +15,7 @@ from eventstore.admin_columns import Tone, badge, clock, json_column, page_of, s
 from eventstore.admin_history import null_filter
 from messaging.handling import policy_of
 from messaging.models import (
+    CircuitBreaker,
     FailedAttempt,
     HeldBackMessage,
     IdempotencyKey,
@@ -59,6 +63,7 @@ class OutboxMessageAdmin(ByServiceAdmin):
         "attempt",
         "destination",
         "known_key",
+        "waits_for",
         time_column("available_at"),
         time_column("created_at"),
         "failures",
@@ -71,6 +76,8 @@ class OutboxMessageAdmin(ByServiceAdmin):
     def condition(self, message: OutboxMessage) -> str:
         if message.failures:
             return badge("not taken yet", Tone.BAD)
+        if message.waits_for:
+            return badge(f"waits for {message.waits_for}", Tone.BAD)
         is_deadline = message.known_key is not None
         return badge("deadline", Tone.QUIET) if is_deadline else badge("waiting", Tone.WAITING)
 
@@ -79,6 +86,8 @@ class OutboxMessageAdmin(ByServiceAdmin):
         if message.exchange:
             return "first sending"  # each receiver has a policy of its own
         attempt = attempt_of(message.routing_key, message.type, message.headers.get("attempt", 1))
+        if message.waits_for:
+            return format_html("{}, at the latest at {}", attempt, clock(message.available_at))
         return format_html("{}, {}", attempt, next_at(message.available_at))
 
     @admin.display(description="goes to", ordering="routing_key")
@@ -180,6 +189,66 @@ class FailedAttemptAdmin(ByServiceAdmin):
     @admin.display(description="traceback")
     def shown_traceback(self, failed: FailedAttempt) -> str:
         return format_html('<pre class="json">{}</pre>', failed.traceback)
+
+
+@admin.register(CircuitBreaker)
+class CircuitBreakerAdmin(ByServiceAdmin):
+    service_lookup = "service"
+    empty_sentence = "No gateway of this service has ever failed."
+
+    list_display = (
+        "gateway",
+        state_column("state", {"open": Tone.BAD, "closed": Tone.GOOD}),
+        "waiting",
+        "failures",
+        time_column("opened_at"),
+        "next_probe",
+        "summary",
+    )
+    list_filter = (ServiceChooser, "state")
+    search_fields = ("gateway", "last_error")
+    search_help_text = "Part of a gateway's name or of its last error"
+    ordering = ("-state", "gateway")
+    fields = (
+        "service",
+        "gateway",
+        state_column("state", {"open": Tone.BAD, "closed": Tone.GOOD}),
+        "waiting",
+        "failures",
+        time_column("opened_at"),
+        "next_probe",
+        "last_error",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        waiting = OutboxMessage.objects.filter(service=OuterRef("service"), waits_for=OuterRef("gateway"))
+        counted = waiting.order_by().values("waits_for").annotate(number=Count("*")).values("number")
+        breakers: QuerySet[Any] = super().get_queryset(request).annotate(waiting_messages=Subquery(counted))
+        return breakers
+
+    @admin.display(description="waiting messages")
+    def waiting(self, breaker: Any) -> str:
+        if not breaker.waiting_messages:
+            return "none"
+        return page_of(
+            "messaging_outboxmessage",
+            str(breaker.waiting_messages),
+            service=breaker.service,
+            waits_for=breaker.gateway,
+        )
+
+    @admin.display(description="probe")
+    def next_probe(self, breaker: CircuitBreaker) -> str:
+        now = timezone.now()
+        if breaker.probe_at is None:
+            return "–"
+        if breaker.probing_until is not None and breaker.probing_until > now:
+            return "under way"
+        return next_at(breaker.probe_at) if breaker.probe_at > now else "with the next message"
+
+    @admin.display(description="last error", ordering="last_error")
+    def summary(self, breaker: CircuitBreaker) -> str:
+        return Truncator(breaker.last_error).chars(120)
 
 
 @admin.register(StreamPosition)

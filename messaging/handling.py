@@ -60,6 +60,7 @@ AnyHandler = Handler | GatewayHandler
 _handlers: dict[tuple[str, str], AnyHandler] = {}
 _handlers_of: dict[str, dict[str, AnyHandler]] = {}
 _subscriptions: dict[str, set[str]] = {}
+_senders: dict[str, set[str]] = {}
 
 
 def handles(
@@ -126,6 +127,16 @@ def subscribe(service: str, message_types: set[str]) -> None:
     _subscriptions.setdefault(service, set()).update(message_types)
 
 
+def sends(service: str, message_types: set[str]) -> None:
+    """Declare which commands a package sends, by their wire types; `manage.py check --deploy` compares them."""
+    _senders.setdefault(service, set()).update(message_types)
+
+
+def senders() -> dict[str, set[str]]:
+    """Package to the wire types of the commands that it declares to send."""
+    return {service: set(types) for service, types in _senders.items()}
+
+
 def _register(handler: AnyHandler) -> None:
     identity = (handler.service, handler.message_type.wire_type)
     if identity in _handlers:
@@ -176,6 +187,12 @@ def policy_of(service: str, wire_type: str) -> RetryPolicy:
     """How this service repeats such a message: as its handler declares, else as the settings say."""
     handler = handlers_of(service).get(wire_type)
     return (handler.retry if handler else None) or RetryPolicy()
+
+
+def is_handled(wire_type: str) -> bool:
+    """Whether any service handles such messages."""
+    receivers = (*_handlers_of.values(), *_subscriptions.values())
+    return any(wire_type in types for types in receivers)
 
 
 def subscriptions() -> dict[str, set[str]]:

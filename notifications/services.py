@@ -1,6 +1,6 @@
 """What the notifications service can do: tell customers by e-mail."""
 
-from smtplib import SMTPException
+from smtplib import SMTPException, SMTPRecipientsRefused
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from django.core.mail import EmailMessage
 
 from contracts import reasons
 from contracts.values import Contact, Money
-from messaging.errors import TransientError
+from messaging.errors import PermanentError, TransientError
 from messaging.unit_of_work import current
 from notifications.models import Notification
 
@@ -44,7 +44,10 @@ def cancellation(order_id: UUID, contact: Contact, reason: str) -> dict[str, Any
 
 
 def send(mail: dict[str, Any], *, key: str) -> None:
-    """Hand the e-mail over. A repetition bears the same Message-ID; raises `TransientError` where it fails."""
+    """Hand the e-mail over. A repetition bears the same Message-ID.
+
+    Raises `PermanentError` where the server refuses the address for good, `TransientError` where it fails otherwise.
+    """
     message = EmailMessage(
         subject=mail["subject"],
         body=mail["body"],
@@ -53,6 +56,11 @@ def send(mail: dict[str, Any], *, key: str) -> None:
     )
     try:
         message.send()
+    except SMTPRecipientsRefused as error:
+        codes = sorted({code for code, _ in error.recipients.values()})
+        refusal = f"the mail server refuses the customer's address: {', '.join(map(str, codes))}"
+        is_final = all(code >= 500 for code in codes)
+        raise (PermanentError if is_final else TransientError)(refusal) from error
     except (SMTPException, OSError) as error:
         raise TransientError(f"the mail server did not take the e-mail: {type(error).__name__}") from error
 

@@ -1,10 +1,11 @@
 """What the admin's first page says at a glance."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from amqp.exceptions import AMQPError
 from django.conf import settings
+from django.db import Error
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
@@ -12,12 +13,28 @@ from deadletters.services import open_by_service
 from messaging import topology
 from messaging.envelope import utc_now
 from messaging.gaps import Gap, gaps
+from messaging.models import CircuitBreaker
 from orders.models import Order
 
 PATIENCE = timedelta(seconds=10)
 """A gap closes by itself in less; one that is older is worth an operator's look."""
 MOST_GAPS = 20
 """As many are listed; `manage.py streams gaps` lists all."""
+
+
+class OpenBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway that a service leaves alone; its messages wait."""
+
+    service: str
+    gateway: str
+    since: datetime | None
+
+
+class Gateways(msgspec.Struct, frozen=True, kw_only=True):
+    """The open breakers, and the databases that do not say whether they hold one."""
+
+    left_alone: list[OpenBreaker]
+    unknown: list[str]
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +61,21 @@ def waiting() -> Waiting:
         return Waiting(pending=pending, dead_letters=letters, broker_problem=str(error))
     uncollected = sum(messages for name, (messages, _) in depths.items() if name.endswith(".dead"))
     return Waiting(pending=pending, dead_letters=letters, uncollected=uncollected)
+
+
+def gateways() -> Gateways:
+    """Which gateways are left alone at the moment, in every service: one statement for each database."""
+    left_alone, unknown = [], []
+    for database in sorted(set(settings.SERVICES.values())):
+        try:
+            rows = CircuitBreaker.objects.using(database).filter(state=CircuitBreaker.State.OPEN)
+            left_alone += [
+                OpenBreaker(service=row.service, gateway=row.gateway, since=row.opened_at)
+                for row in rows.order_by("service", "gateway")
+            ]
+        except Error:
+            unknown.append(database)
+    return Gateways(left_alone=left_alone, unknown=unknown)
 
 
 def old_gaps() -> list[Gap]:

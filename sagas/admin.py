@@ -19,7 +19,7 @@ from eventstore.admin_columns import (
 )
 from eventstore.admin_history import HistoryAdmin, choice_filter, null_filter
 from eventstore.admin_privacy import masked
-from sagas.decide import SagaStatus, StepStatus
+from sagas.decide import NEEDS_A_PERSON, SagaStatus, StepStatus
 from sagas.models import MessageRecord, SagaRecord, StepRecord
 
 REASONS = (
@@ -42,10 +42,28 @@ STEP_TONES = {
     StepStatus.DONE: Tone.GOOD,
     StepStatus.REFUSED: Tone.BAD,
     StepStatus.OVERDUE: Tone.BAD,
+    StepStatus.FAILED: Tone.BAD,
+    StepStatus.HELD: Tone.BAD,
     StepStatus.UNDOING: Tone.WAITING,
     StepStatus.UNDONE: Tone.UNDONE,
+    StepStatus.STUCK: Tone.BAD,
 }
 _AWAITED = (StepStatus.SENT, StepStatus.UNDOING)
+
+
+class NeedsAPerson(admin.SimpleListFilter):
+    """Sagas of which a command is a dead letter and a step waits for somebody to decide."""
+
+    title = "person"
+    parameter_name = "needs_a_person"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "needs a person")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[SagaRecord]) -> QuerySet[SagaRecord]:
+        if self.value() != "yes":
+            return queryset
+        return queryset.filter(id__in=StepRecord.objects.filter(status__in=NEEDS_A_PERSON).values("saga"))
 
 
 @admin.register(SagaRecord)
@@ -64,6 +82,7 @@ class SagaRecordAdmin(HistoryAdmin):
         "took",
     )
     list_filter = (
+        NeedsAPerson,
         "status",
         null_filter("finished_at", "end", null="under way", given="finished"),
         choice_filter("reason", REASONS),
@@ -96,8 +115,11 @@ class SagaRecordAdmin(HistoryAdmin):
 
     @admin.display(description="steps")
     def standing(self, saga: SagaRecord) -> str:
-        """What it waits for; else how many steps were done, or undone."""
+        """Whom or what it waits for; else how many steps were done, or undone."""
         steps = list(saga.steps.all())
+        exhausted = [f"{step.name} ({step.status})" for step in steps if step.status in NEEDS_A_PERSON]
+        if exhausted:
+            return "needs a person for " + ", ".join(exhausted)
         awaited = [
             f"{step.name} ({step.status}, sent {step.sendings}×)" for step in steps if step.status in _AWAITED
         ]
@@ -134,6 +156,9 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "finished": moment(step.finished_at, is_precise=True),
         "took": duration(step.sent_at, step.finished_at),
         "failure": step.failure.replace("_", " ") or "–",
+        "problem": step.problem,
+        "letter": step.letter_id,
+        "is_letter_discarded": step.letter_id is not None and step.letter_id == step.discarded_letter_id,
     }
 
 

@@ -24,6 +24,7 @@ class Faults:
     decline_rate: float = 0
     timeout_rate: float = 0
     error_rate: float = 0
+    outage_rate: float = 0
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> "Faults":
@@ -37,6 +38,10 @@ class Faults:
             if not is_number or not 0 <= value <= most:
                 raise invalid(name, f"{name} must be a number from 0 to {most}.")
         return cls(**body)
+
+    def is_out(self, key: str) -> bool:
+        """Whether every call of this key fails with 503, having changed nothing, for as long as the fault is set."""
+        return share("outage", key) < self.outage_rate
 
     def declines(self, key: str) -> bool:
         """Whether the authorization under this key is declined."""

@@ -33,6 +33,8 @@ def carry_out(books: Books, *, kind: str, key: str, body: dict[str, Any], faults
     Raises `RequestRefused`, having changed nothing: for an invalid field, for an authorization that is not
     there, and with 422 for a key that was used for another request.
     """
+    if faults.is_out(key):
+        return _out_of_order()
     operation = OPERATIONS[kind].parse(body)
     fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
     with books.transaction() as connection:
@@ -50,10 +52,7 @@ def carry_out(books: Books, *, kind: str, key: str, body: dict[str, Any], faults
             )
         behaviour = operation.behaviour(connection)
         if _fails_again(connection, key, bound_to_fail=faults.failures(key, behaviour)):
-            refusal = RequestRefused(
-                503, "out_of_order", "The gateway is out of order. Nothing was done; repeat."
-            )
-            return Outcome(status_code=refusal.status, body=refusal.document())
+            return _out_of_order()
         answer = operation.run(connection, key=key, faults=faults)
         connection.execute(
             "INSERT INTO operations (key, kind, fingerprint, status_code, response) VALUES (?, ?, ?, ?, ?)",
@@ -78,6 +77,11 @@ def stored_result(books: Books, key: str) -> dict[str, Any] | None:
         "status_code": row["status_code"],
         "response": json.loads(row["response"]),
     }
+
+
+def _out_of_order() -> Outcome:
+    refusal = RequestRefused(503, "out_of_order", "The gateway is out of order. Nothing was done; repeat.")
+    return Outcome(status_code=refusal.status, body=refusal.document())
 
 
 def _fails_again(connection: sqlite3.Connection, key: str, *, bound_to_fail: int) -> bool:

@@ -41,7 +41,7 @@ class Settings:
 
 
 def _faults(environment: Mapping[str, str]) -> Faults:
-    names = ("latency_ms", "decline_rate", "timeout_rate", "error_rate")
+    names = ("latency_ms", "decline_rate", "timeout_rate", "error_rate", "outage_rate")
     values = {name: _number(environment, f"GATEWAY_{name.upper()}", default=0) for name in names}
     try:
         return Faults.parse(values)

@@ -15,6 +15,11 @@ def waiting() -> admin_desk.Waiting:
 
 
 @register.simple_tag
+def gateways() -> admin_desk.Gateways:
+    return admin_desk.gateways()
+
+
+@register.simple_tag
 def old_gaps() -> list[Gap]:
     return admin_desk.old_gaps()
 

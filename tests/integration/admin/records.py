@@ -15,6 +15,7 @@ from deadletters.models import DeadLetter, LetterAction, LetterGroup
 from eventstore.store import append
 from inventory.models import Reservation
 from messaging.models import (
+    CircuitBreaker,
     FailedAttempt,
     HeldBackMessage,
     IdempotencyKey,
@@ -44,6 +45,7 @@ RECORDS = (
     "messaging.outboxmessage",
     "messaging.idempotencykey",
     "messaging.failedattempt",
+    "messaging.circuitbreaker",
     "messaging.streamposition",
     "messaging.heldbackmessage",
     "messaging.skippedevents",
@@ -248,6 +250,7 @@ def _record_messages(order_id: UUID, at: datetime) -> None:
             traceback="Traceback (most recent call last): ...",
             failed_at=at,
         )
+        CircuitBreaker.objects.using(database).create(service=service, gateway=f"gateway of {order_id}")
         _record_order(service, f"order-{order_id}", message, at)
     append(
         stream=f"order-{order_id}",

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
@@ -12,9 +13,9 @@ from contracts.billing import AuthorizePayment, VoidPayment
 from deadletters.services import open_by_service
 from messaging import topology
 from messaging.handling import policy_of
-from messaging.models import FailedAttempt, OutboxMessage
+from messaging.models import CircuitBreaker, FailedAttempt, OutboxMessage
 from orders.models import Order
-from sagas.models import SagaRecord
+from sagas.models import SagaRecord, StepRecord
 from tests.integration.admin.records import (
     EMAIL,
     IN_EVERY_DATABASE,
@@ -116,6 +117,27 @@ def test_a_saga_shows_its_steps_in_words_and_its_messages_with_bodies(superuser,
 
 def test_the_list_of_sagas_says_what_each_waits_for(superuser, order_id):
     assertContains(superuser.get(list_of("sagas.sagarecord")), "waits for authorize (sent, sent 2×)")
+
+
+def test_a_saga_that_needs_a_person_is_found_and_shows_its_dead_letter(superuser, order_id):
+    other_order, letter_id = record_order(), uuid4()
+    StepRecord.objects.filter(saga__correlation_id=order_id, name="authorize").update(
+        status="held", deadline_at=None, letter_id=letter_id, problem="ValueError: the gateway says nonsense"
+    )
+
+    found = superuser.get(list_of("sagas.sagarecord"), {"needs_a_person": "yes"})
+    page = superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id))
+
+    assertContains(found, "needs a person for authorize (held)")
+    assertNotContains(found, other_order)
+    assertContains(page, '<span class="badge badge-bad">held</span>', html=True)
+    for shown in ("ValueError: the gateway says nonsense", f"dead letter {letter_id}"):
+        assertContains(page, shown)
+    assertNotContains(page, "discarded")
+    StepRecord.objects.filter(letter_id=letter_id).update(discarded_letter_id=letter_id)
+    assertContains(
+        superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id)), ", discarded"
+    )
 
 
 def test_the_reason_of_an_order_is_a_filter(superuser, order_id):
@@ -295,6 +317,76 @@ def test_a_failed_attempt_says_when_the_next_is_or_that_it_was_the_last(superuse
     assertContains(page, f"attempt 1 of {settings.RETRY_ATTEMPTS} failed: <span")
     assertContains(page, f"attempt 3 of {patience} failed, <span")
     assertContains(page, f">{later:%H:%M:%S}</time>")
+
+
+def an_open_breaker(database: str) -> None:
+    """The payment gateway is left alone, and one message waits for it, the third attempt at it."""
+    now = datetime.now(UTC)
+    CircuitBreaker.objects.using(database).create(
+        service="billing",
+        gateway="payment gateway",
+        state="open",
+        failures=7,
+        opened_at=now - timedelta(minutes=1),
+        probe_at=now + timedelta(minutes=1),
+        last_error="TransientError: no answer",
+    )
+    OutboxMessage.objects.using(database).create(
+        message_id=uuid4(),
+        service="billing",
+        type=AuthorizePayment.wire_type,
+        exchange="",
+        routing_key="billing",
+        headers={"attempt": 3},
+        body={},
+        available_at=now + timedelta(minutes=1),
+        created_at=now,
+        waits_for="payment gateway",
+    )
+
+
+def test_a_message_says_which_gateway_it_waits_for(superuser, order_id):
+    an_open_breaker(settings.SERVICES["billing"])
+
+    page = superuser.get(list_of("messaging.outboxmessage"), {"service": "billing"})
+
+    assertContains(page, '<span class="badge badge-bad">waits for payment gateway</span>', html=True)
+    assertContains(page, f"attempt 3 of {settings.RETRY_ATTEMPTS}, at the latest at <time")
+
+
+def test_an_open_breaker_leads_to_what_waits_for_it(superuser, order_id):
+    an_open_breaker(settings.SERVICES["billing"])
+
+    page = superuser.get(list_of("messaging.circuitbreaker"), {"service": "billing", "state": "open"})
+
+    (row,) = page.context["cl"].result_list
+    assert (row.gateway, row.waiting_messages) == ("payment gateway", 1)
+    assertContains(page, "next at <time")
+    assertContains(page, "TransientError: no answer")
+    waiting = f"{list_of('messaging.outboxmessage')}?service=billing&waits_for=payment+gateway"
+    assertContains(page, waiting.replace("&", "&amp;"))
+    assert superuser.get(waiting).context["cl"].result_count == 1
+
+
+def test_the_first_page_names_the_gateways_that_are_left_alone(superuser, broker_url):
+    assertNotContains(superuser.get(reverse("admin:index")), "alone")
+    an_open_breaker(settings.SERVICES["billing"])
+
+    page = superuser.get(reverse("admin:index"))
+
+    assertContains(page, "billing has left the payment gateway alone")
+    assertContains(page, f"{list_of('messaging.circuitbreaker')}?service=billing")
+
+
+def test_the_first_page_opens_while_a_service_s_database_is_away(superuser, broker_url, monkeypatch):
+    def away(alias: str) -> None:
+        raise OperationalError("could not connect")
+
+    monkeypatch.setattr(CircuitBreaker.objects, "using", away)
+
+    page = superuser.get(reverse("admin:index"))
+
+    assertContains(page, "database billing does not say which gateways it leaves alone")
 
 
 def test_pages_carry_no_inline_script_or_style(superuser, order_id):

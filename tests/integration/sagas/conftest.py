@@ -13,6 +13,12 @@ from messaging.envelope import Envelope
 from messaging.publishing import Publisher, Wire
 from sagas.orchestrator import Orchestrator
 from tests.builders import an_envelope
+from tests.integration.sagas.checkout import Checkout
+
+
+@pytest.fixture
+def checkout() -> Checkout:
+    return Checkout()
 
 
 @pytest.fixture

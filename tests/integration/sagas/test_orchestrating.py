@@ -1,65 +1,23 @@
 """The orchestrator: batches in one transaction, and a bad message that fails alone."""
 
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 
-from contracts.message import Event
-from contracts.orders import OrderPlaced
 from contracts.sagas import CheckDeadlines
-from messaging.envelope import Envelope, utc_now
+from messaging.envelope import utc_now
 from messaging.models import FailedAttempt, OutboxMessage
 from sagas import orchestrator
 from sagas.batch import Incoming, handle_batch
-from sagas.checkout import CHECKOUT
 from sagas.errors import UnknownSaga
 from sagas.models import MessageRecord, SagaRecord, StepRecord
-from sagas.registry import saga_id_of
-from tests.builders import Replies, an_envelope, order_placed
+from tests.builders import an_envelope
+from tests.integration.sagas.checkout import Checkout
 
 pytestmark = pytest.mark.usefixtures("committed")
-
-
-class Checkout:
-    """One order's saga, in the database."""
-
-    def __init__(self) -> None:
-        self.order_id = uuid4()
-        self.placed: OrderPlaced = order_placed(self.order_id)
-        self.id: UUID = saga_id_of(CHECKOUT, self.placed)
-        self.replies = Replies(self.order_id)
-
-    def start(self) -> Incoming:
-        return Incoming(an_envelope(self.placed), self.placed)
-
-    def envelope(self, step: str, reply: Event) -> Envelope:
-        return an_envelope(reply, saga_id=self.id, step=step, step_try=1)
-
-    def reply(self, step: str, reply: Event) -> Incoming:
-        return Incoming(self.envelope(step, reply), reply)
-
-    @property
-    def status(self) -> str:
-        return SagaRecord.objects.get(id=self.id).status
-
-    def step(self, name: str) -> StepRecord:
-        return StepRecord.objects.get(saga_id=self.id, name=name)
-
-    def sent(self) -> list[str]:
-        sent = MessageRecord.objects.filter(saga_id=self.id, direction="sent").order_by("id")
-        return [wire_type.split(".")[1] for wire_type in sent.values_list("type", flat=True)]
-
-    @property
-    def deadline(self) -> OutboxMessage | None:
-        return OutboxMessage.objects.using("default").filter(known_key=f"saga:{self.id}:deadline").first()
-
-
-@pytest.fixture
-def checkout() -> Checkout:
-    return Checkout()
 
 
 def test_a_start_makes_a_saga_its_first_command_and_its_deadline(checkout):

@@ -118,6 +118,20 @@ def test_an_error_passes_when_the_call_is_repeated(gateway: "GatewayProcess", ke
     assert calls == {2, 3}
 
 
+def test_an_outage_lasts_until_it_is_ended_and_does_nothing_meanwhile(
+    gateway: "GatewayProcess", key: str
+) -> None:
+    gateway.authorize(key=f"{key}:before", reference=key)
+    with gateway.faults(outage_rate=1):
+        answers = [gateway.authorize(key=key, reference=key) for _ in range(5)]
+        repeated = gateway.authorize(key=f"{key}:before", reference=key)
+
+    assert {(answer.status, answer.headers["Retry-After"]) for answer in answers} == {(503, "1")}
+    assert repeated.status == 503, "what was done before is not answered either"
+    assert len(gateway.entries(key)) == 1
+    assert gateway.authorize(key=key, reference=key).status == 200
+
+
 def test_an_answer_lost_by_rate_is_there_when_repeated(
     start_gateway: Callable[..., "GatewayProcess"], key: str
 ) -> None:
