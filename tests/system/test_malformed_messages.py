@@ -8,7 +8,7 @@ from kombu import Connection
 
 from deadletters.models import DeadLetter
 from tests.builders import an_envelope, order_placed, reserve_stock
-from tests.faults.malformed import is_good_enough_for_sagas, malformed, publish
+from tests.faults.malformed import is_good_enough_for_sagas, malformed, publish, with_unreadable_headers
 from tests.running_shop import RunningShop, wait_until
 
 
