@@ -127,8 +127,13 @@ class Dispatcher:
         self.wake()
 
     def forget(self) -> None:
-        """The connection is lost: what waits is delivered again."""
+        """The connection is lost: what waits is delivered again.
+
+        What the event loop was to do soon may have been lost with it, so nothing counts as due any more: the worker
+        would be deaf for ever.
+        """
         self._waiting.clear()
+        self._is_due = False
 
     def wake(self) -> None:
         """Look at what waits when this turn of the event loop has read all that has come."""

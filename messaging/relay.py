@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 
 from messaging import metrics, vitality
 from messaging.envelope import Envelope
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import CHANNEL
 from messaging.publishing import Answers, Publisher, Wire
 
@@ -31,7 +32,8 @@ WAIT_FOR_ANSWERS = 2.0
 """Seconds that a batch waits for the broker."""
 LONGEST_REFUSAL_PAUSE = 60.0
 LONGEST_LOAD_PAUSE = 0.02
-"""Seconds between batches under full load: fuller batches cost less for each message."""
+"""Seconds between batches that were almost full: fuller batches cost less for each message. After a full one there
+is no pause, for more is waiting."""
 
 _FIRST_PAUSE = 0.1
 _OF_THE_MESSAGE = (ChannelError, FrameSyntaxError)
@@ -105,8 +107,9 @@ class Relay:
             claimed = self._publish_batch()
             self._note_success()
             if claimed:
-                load = min(1.0, claimed / settings.RELAY_BATCH)
-                time.sleep(LONGEST_LOAD_PAUSE * load)
+                load = claimed / settings.RELAY_BATCH
+                if load < 1:
+                    time.sleep(LONGEST_LOAD_PAUSE * load)
             else:
                 # A row that is due and was not claimed is in somebody else's hands.
                 self._wait(max(0.05, self._seconds_until_due()))
@@ -127,15 +130,19 @@ class Relay:
             rows = cursor.fetchall()
             if not rows:
                 return 0
+            failpoint("relay.claimed")
             messages, unreadable = _wires(rows)
             self._message_ids = {row[0]: row[1] for row in rows}
             begun = time.monotonic()
             answers = self._publisher.publish(messages, wait=WAIT_FOR_ANSWERS)
             seconds = time.monotonic() - begun
+            failpoint("relay.published")
             answers.refused.update(unreadable)
             if len(rows) == 1 and isinstance(answers.failure, _OF_THE_MESSAGE):
                 answers.refused[rows[0][0]] = f"it breaks the channel: {answers.failure}"
             self._settle(cursor, answers)
+            failpoint("relay.deleted")
+        failpoint("relay.committed")
         unknown = len(rows) - len(answers.confirmed) - len(answers.refused)
         metrics.batch_published(
             self._database,
@@ -200,6 +207,8 @@ class Relay:
         self._listener = psycopg2.connect(**parameters)
         with self._listener, self._listener.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
+            # A deletion that a crash of the server undoes repeats a message, as a crash of the relay does.
+            cursor.execute("SET synchronous_commit = off")
         self._publisher = Publisher(self._broker_url)
         self._publisher.connect()
 

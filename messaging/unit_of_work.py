@@ -21,6 +21,7 @@ from eventstore.store import NewEvent, Statement
 from messaging import topology, tracing
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.errors import NoUnitOfWork
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
 
 _current: ContextVar["UnitOfWork | None"] = ContextVar("unit_of_work", default=None)
@@ -191,6 +192,10 @@ def unit_of_work(
             else:
                 yield work
                 work.flush()
+            if is_shared:
+                failpoint("batch.flushed")
+            elif cause is not None:
+                failpoint("consumer.flushed")
     finally:
         _current.reset(token)
 

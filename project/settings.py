@@ -62,7 +62,7 @@ STEP_DEADLINE = env.number("STEP_DEADLINE", 60, least=0.1)
 """Seconds from sending a saga step's command until the step is overdue."""
 STEP_REPEAT_LONGEST = env.number("STEP_REPEAT_LONGEST", 300, least=0.1)
 """Longest pause, in seconds, between two sendings of a command that is repeated until it is answered."""
-RELAY_BATCH = env.whole("RELAY_BATCH", 200, least=1)
+RELAY_BATCH = env.whole("RELAY_BATCH", 500, least=1)
 RELAY_POLL = env.number("RELAY_POLL", 5, least=0.1)
 """Seconds between looks at the outbox when no notification comes."""
 ORCHESTRATOR_BATCH = env.whole("ORCHESTRATOR_BATCH", 50, least=1)
@@ -255,8 +255,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_HEARTBEAT = 30
-# Of what Celery itself publishes, such as operators' jobs; messages leave through the outbox.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
+# Confirms are for what Celery itself publishes, such as operators' jobs; messages leave through the outbox. The
+# timeouts (seconds) are for a worker that says goodbye to a lost connection: a peer that hangs would never answer.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True, "read_timeout": 20, "write_timeout": 20}
 CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 # Beat would otherwise name `celery.backend_cleanup` too, which nobody runs: results are pruned with the rest.

@@ -129,3 +129,23 @@ def test_every_process_has_its_container():
 
     for name in [*(process.name for process in processes), "postgres", "rabbitmq", "set-up"]:
         assert f"\n  {name}:\n" in compose, f"docker-compose.yml has no entry {name}"
+
+
+def test_every_row_of_the_failure_matrix_names_its_test():
+    lines = (ROOT / "docs" / "delivery.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| what fails |")]
+
+    assert len(rows) >= 30
+    assert [row for row in rows if not re.search(r"`test_\w+` \|$", row)] == []
+
+
+def test_every_failpoint_is_tried():
+    from tests.faults.points import ELSEWHERE, POINTS
+
+    code = "\n".join(
+        path.read_text()
+        for package in ("messaging", "deadletters", "sagas", "operations")
+        for path in (ROOT / package).rglob("*.py")
+    )
+
+    assert set(re.findall(r'failpoint\("([\w.]+)"\)', code)) == {*POINTS, *ELSEWHERE}
