@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,10 +77,10 @@ def fill_outbox(place: Place, count: int, *, delay: float = 0, is_known: bool = 
         connection.close()
 
 
-def fill_keys(place: Place, count: int, *, chunk: int = 1_000_000) -> None:
+def fill_keys(place: Place, count: int, *, chunk: int = 500_000) -> None:
     """Claimed keys as of weeks: half of them of commands of sagas with their replies, half message ids.
 
-    The indexes are made afterwards, as they were, which takes a third of the time.
+    Two sessions write them, and the indexes are made afterwards, as they were: a quarter of the time.
     """
     insert = _KEYS.format(
         service=SERVICE,
@@ -87,13 +88,23 @@ def fill_keys(place: Place, count: int, *, chunk: int = 1_000_000) -> None:
         message_id=_UUID7.format(age=count, salt="k"),
         saga_id=_UUID7.format(age=count, salt="g"),
     )
+
+    def write(first: int) -> None:
+        session = place.connect()
+        try:
+            with session.cursor() as cursor:
+                cursor.execute("SET synchronous_commit = off")
+                cursor.execute(insert, {"first": first, "last": min(first + chunk - 1, count), "all": count})
+        finally:
+            session.close()
+
     connection = place.connect()
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
+            cursor.execute("SET maintenance_work_mem = '512MB'")
             remade = _drop_indexes(cursor, "messaging_idempotencykey")
-            for first in range(1, count + 1, chunk):
-                cursor.execute(insert, {"first": first, "last": min(first + chunk - 1, count), "all": count})
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                list(pool.map(write, range(1, count + 1, chunk)))
             for statement in remade:
                 cursor.execute(statement)
     finally:

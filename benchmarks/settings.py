@@ -6,6 +6,6 @@ from project.settings import HANDLER_MODULES as _MODULES
 from project.settings import SERVICE_NAMES as _NAMES
 from project.settings import SERVICES as _SERVICES
 
-SERVICE_NAMES: tuple[str, ...] = (*_NAMES, _SERVICE)
+SERVICE_NAMES = (*_NAMES, _SERVICE)
 SERVICES = {**_SERVICES, _SERVICE: "default"}
 HANDLER_MODULES = (*_MODULES, "benchmarks.handlers")
