@@ -1,7 +1,7 @@
 # Two commands are enough: `make up` runs the shop, `make test` runs the whole suite.
 PYTHON ?= python3
 
-.PHONY: help up test down clean
+.PHONY: help up test test-cluster bench chaos down clean
 
 help:
 	@$(PYTHON) -m launcher help
@@ -11,6 +11,15 @@ up:
 
 test:
 	@$(PYTHON) -m launcher test $(ARGS)
+
+test-cluster:
+	@$(PYTHON) -m launcher test tests/cluster $(ARGS)
+
+bench:
+	@$(PYTHON) -m launcher bench $(ARGS)
+
+chaos:
+	@$(PYTHON) -m launcher chaos $(ARGS)
 
 down:
 	@$(PYTHON) -m launcher down

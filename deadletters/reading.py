@@ -100,7 +100,14 @@ def read(received: Received, *, letter_id: UUID, now: datetime) -> Letter:
 
 def bare(received: Received, *, letter_id: UUID, now: datetime, why: str) -> Letter:
     """The letter with its bytes and nothing else, for one whose reading the database refuses."""
-    said = ascii(dict(received.properties))
+    properties = dict(received.properties)
+    headers = properties.get(_HEADERS)
+    if isinstance(headers, Mapping):
+        properties[_HEADERS] = {name: value for name, value in headers.items() if name not in _CHANGING}
+    try:
+        said = ascii(properties)
+    except RecursionError:
+        said = "nested too deeply to be written down"
     return Letter(
         id=letter_id,
         death=hashlib.sha256(f"{received.service}\x00{said}\x00".encode() + received.body).hexdigest(),

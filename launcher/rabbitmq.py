@@ -14,7 +14,7 @@ from launcher import ports
 from launcher.errors import LauncherError
 from launcher.identity import end_group
 from launcher.interruption import wait_until
-from launcher.programs import last_lines, run, spawn_server
+from launcher.programs import last_lines, run, run_or_fail, spawn_server
 from launcher.state import State, write_private
 
 NAME = "rabbitmq"
@@ -25,13 +25,17 @@ NODE = "makegood@localhost"
 START_TIMEOUT = 120
 PROBE_TIMEOUT = 60
 STOP_GRACE = 40
+CONTROL_TIMEOUT = 60
 ROOT = Path(__file__).resolve().parent.parent
 STARTED = b"Server startup complete"
 
 
 @dataclass(frozen=True)
 class RabbitmqSettings:
-    """How the node is started; kept in the state file. `erlang_path`, if any, comes first on its PATH."""
+    """How the node is started; kept in the state file. `erlang_path`, if any, comes first on its PATH.
+
+    `peers` are the names of all nodes of its cluster; those of one machine share the epmd of one of them.
+    """
 
     server: str
     epmd: str
@@ -44,6 +48,9 @@ class RabbitmqSettings:
     password: str
     cookie: str
     vhosts: list[str]
+    node: str = NODE
+    peers: tuple[str, ...] = ()
+    has_epmd: bool = True
 
 
 class PrivateRabbitmq:
@@ -56,7 +63,7 @@ class PrivateRabbitmq:
         self.state = state
         self.settings = settings
         self.directory = Path(settings.directory)
-        self.log = self.directory / "log" / f"{NODE}.log"
+        self.log = self.directory / "log" / f"{settings.node}.log"
 
     @classmethod
     def from_state(cls, state: State) -> "PrivateRabbitmq":
@@ -118,6 +125,18 @@ class PrivateRabbitmq:
         self.stop()
         self.start()
 
+    def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` on the running node and return what it prints."""
+        program = Path(self.settings.server).with_name("rabbitmqctl")
+        finished = run_or_fail(
+            [program, "--quiet", *arguments],
+            environment=self._environment(),
+            timeout=CONTROL_TIMEOUT,
+            purpose="Controlling RabbitMQ",
+            advice=f"See {self.log}.",
+        )
+        return "\n".join(finished.lines)
+
     def _end(self, name: str, *, with_signal: int, grace: float) -> None:
         identity = self.state.identity(name)
         if identity is not None:
@@ -136,7 +155,7 @@ class PrivateRabbitmq:
 
     def _start_epmd(self) -> None:
         """In the foreground and ours to end; Erlang would start a daemon that outlives everything."""
-        if self.state.identity(EPMD) is not None:
+        if not self.settings.has_epmd or self.state.identity(EPMD) is not None:
             return
         port = self.settings.epmd_port
         log = self.directory / "epmd.log"
@@ -170,7 +189,7 @@ class PrivateRabbitmq:
             self.directory / "rabbitmq.conf",
             f"listeners.tcp.1 = {ports.LOOPBACK}:{self.settings.port}\n"
             f"load_definitions = {definitions}\n"
-            "log.console = false\n",
+            "log.console = false\n" + _cluster_formation(self.settings.peers),
         )
         write_private(self.directory / "environment.conf", "")
         write_private(self.directory / "plugins", "[].\n")
@@ -196,7 +215,7 @@ class PrivateRabbitmq:
             "ERL_EPMD_PORT": str(self.settings.epmd_port),
             "ERL_EPMD_ADDRESS": ports.LOOPBACK,
             "ERL_CRASH_DUMP": str(here / "log" / "erl_crash.dump"),
-            "RABBITMQ_NODENAME": NODE,
+            "RABBITMQ_NODENAME": self.settings.node,
             "RABBITMQ_NODE_PORT": str(self.settings.port),
             "RABBITMQ_DIST_PORT": str(self.settings.distribution_port),
             "RABBITMQ_MNESIA_BASE": str(here / "data"),
@@ -214,6 +233,14 @@ class PrivateRabbitmq:
             # The start script then becomes the node itself: one pid, and SIGTERM stops it in good order.
             "RUNNING_UNDER_SYSTEMD": "1",
         }
+
+
+def _cluster_formation(peers: Sequence[str]) -> str:
+    if not peers:
+        return ""
+    return "cluster_formation.peer_discovery_backend = classic_config\n" + "".join(
+        f"cluster_formation.classic_config.nodes.{number} = {peer}\n" for number, peer in enumerate(peers, 1)
+    )
 
 
 def _definitions(password: str, vhosts: Sequence[str]) -> dict[str, object]:

@@ -9,6 +9,7 @@ from django.db import connections
 
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope, utc_now
+from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
 
 _RECORD = """
@@ -69,6 +70,7 @@ def record(
             ],
         )
         is_first_record = cursor.fetchone() is not None
+    failpoint("attempt.recorded")
     if is_first_record and next_attempt_at is not None:
         put_back(
             delivery,

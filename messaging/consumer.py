@@ -22,8 +22,10 @@ from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
+from messaging.failpoints import failpoint
 from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.metrics import Outcome
+from messaging.observing import observed
 from messaging.ordering import order_of
 from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
@@ -50,6 +52,7 @@ class _CallUnderWay(Exception):
         self.until = until
 
 
+@observed
 def consume(service: str, delivery: Delivery) -> Outcome:
     """Handle one delivery in the service's database, and say what became of it.
 
@@ -68,7 +71,9 @@ def consume(service: str, delivery: Delivery) -> Outcome:
         try:
             if delivery.was_delivered_before and is_settled(envelope, service=service):
                 return Outcome.PUT_BACK
-            return _attempt(handler, message, envelope=envelope, delivery=delivery)
+            outcome = _attempt(handler, message, envelope=envelope, delivery=delivery)
+            failpoint("consumer.committed")
+            return outcome
         except (Error, ConcurrentAppend) as error:
             if isinstance(error, Error) and is_away(error, database=database):
                 wait_until_back(database)
@@ -84,7 +89,7 @@ def consume(service: str, delivery: Delivery) -> Outcome:
         except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
             failure = error
         if settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
-            return Outcome.PUT_BACK
+            return Outcome.FAILED
 
 
 def _attempt(
@@ -124,7 +129,9 @@ def _run(handler: Handler, message: Message, *, envelope: Envelope) -> Outcome:
         if key not in free:
             _answer_again(key, message, work=work)
             return Outcome.DUPLICATE
+        failpoint("consumer.claimed")
         reply = handler.run(message)
+        failpoint("consumer.handled")
         if reply is not None:
             _finish(work, reply, keys)
     return Outcome.HANDLED
@@ -180,8 +187,10 @@ def _run_by_gateway(
             report_replay(envelope, work=work)
             return Outcome.DUPLICATE
     asking, fence, is_answered = begun.asking, begun.fence, False
+    failpoint("consumer.started")
     try:
         outcome = handler.call(begun.request, key)
+        failpoint("consumer.called")
         is_answered = True
         with unit_of_work(service, cause=envelope) as work:
             failures = idempotency.hold(
@@ -195,6 +204,7 @@ def _run_by_gateway(
             _finish(work, reply, idempotency.keys_of(key))
             _move_on(envelope, work=work)
             report_replay(envelope, work=work)
+            failpoint("consumer.concluded")
     except (LeaseLost, Error):
         raise
     except Exception as error:

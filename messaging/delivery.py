@@ -43,5 +43,5 @@ def open_message(delivery: Delivery, *, handled: Collection[str]) -> tuple[Envel
         raise InvalidMessage(f"This service has no handler for {envelope.type!r}.")
     try:
         return envelope, message_type.from_payload(delivery.payload)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:  # half a surrogate is JSON, and no text
         raise InvalidMessage(f"The body is not a {envelope.type}: {error}.") from error

@@ -13,6 +13,7 @@ from messaging.database import wait_until_back
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, MessagingError
+from messaging.failpoints import failpoint
 from messaging.handling import policy_of
 from messaging.policies import RetryPolicy
 
@@ -82,6 +83,7 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
         log.warning("%s: the failure cannot be recorded yet, trying again: %s", service, str(refusal).strip())
         wait_until_back(settings.SERVICES[service])
         return False
+    failpoint("attempt.committed")
     log.warning(
         "%s %s: attempt %s of %s failed, %s: %s: %s",
         envelope.type,

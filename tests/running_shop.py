@@ -18,7 +18,7 @@ from kombu import Connection
 
 from launcher import environment as environments
 from launcher import ports
-from launcher.processes import process_table
+from launcher.processes import Process, process_table
 from launcher.servers import Servers
 from launcher.supervisor import Supervisor
 from messaging import topology
@@ -76,6 +76,8 @@ class RunningShop:
         self.servers = Servers.from_state(Path(os.environ["MAKEGOOD_ENV_FILE"]).parent)
         self.log_file = folder / "shop.log"
         self.emails = folder / "emails"
+        self._failpoints = folder / "failpoints"
+        self._failpoints.mkdir()
         self._books = folder / "gateway.sqlite3"
         self._flower_port = flower_port
         self._log: TextIO = self.log_file.open("a")
@@ -84,6 +86,16 @@ class RunningShop:
     def use(self, environment: dict[str, str]) -> None:
         """Let the processes, before they are started, have this environment."""
         self.environment = environment
+        table = self.table(environment)
+        self.ports = {process.name: process.port for process in table if process.port is not None}
+        """Where each process answers /metrics, /healthz and /readyz."""
+        self.processes = Supervisor(
+            table,
+            sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
+        )
+
+    def table(self, environment: dict[str, str]) -> list[Process]:
+        """The processes that make the shop."""
         table = process_table(
             ROOT,
             environment,
@@ -92,10 +104,7 @@ class RunningShop:
             gateway_port=self.gateway_port,
             gateway_books=self._books,
         )
-        self.processes = Supervisor(
-            [process for process in table if process.name != "flower"],
-            sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
-        )
+        return [process for process in table if process.name != "flower"]
 
     def _environment(self) -> dict[str, str]:
         given = environments.read(Path(os.environ["MAKEGOOD_ENV_FILE"]))
@@ -111,6 +120,9 @@ class RunningShop:
             "GATEWAY_ALLOWED_ORIGINS": self.url,
             "EMAIL_URL": f"filemail:///{self.emails}",
             "DEMONSTRATION": "true",
+            "MAKEGOOD_FAILPOINTS": str(self._failpoints),
+            # A call whose process was killed is repeated when its lease has ended, which follows from this.
+            "GATEWAY_TIMEOUT": "2",
         }
 
     def start(self) -> None:
@@ -200,6 +212,18 @@ class RunningShop:
         """Place an order through the service, as the form does."""
         request = an_order_request(sku=sku, quantity=quantity, card=CARDS.get(card, card), **address)
         return PlacedOrder(place_order(request, checkout_key=os.urandom(8).hex()).order_id)
+
+    def arm(self, point: str) -> None:
+        """Kill the first process that comes to this failpoint."""
+        (self._failpoints / point).touch()
+
+    def was_reached(self, point: str) -> bool:
+        """Whether a process was killed at this failpoint."""
+        return (self._failpoints / f"{point}.reached").exists()
+
+    def disarm(self) -> None:
+        for file in self._failpoints.iterdir():
+            file.unlink()
 
     def order_by_api(self, *, sku: str = "mug", quantity: int = 1) -> PlacedOrder:
         """Place an order as a program does, over HTTP."""

@@ -33,6 +33,7 @@ idempotency key
 dead letter
 poison message
 consumer group
+circuit breaker
 correlation id
 causation id
 unit of work
@@ -95,6 +96,7 @@ def test_every_state_is_published():
     from billing.models import Payment
     from deadletters.models import DeadLetter, Replay
     from inventory.models import Reservation
+    from messaging.models import CircuitBreaker
     from orders.models import Order
     from sagas.decide import SagaStatus, StepStatus
     from shipping.models import Shipment
@@ -102,7 +104,7 @@ def test_every_state_is_published():
     published = (ROOT / "docs" / "lifecycle.md").read_text()
     kinds = (
         *(SagaStatus, StepStatus, Order.Status, Payment.State, Reservation.State, Shipment.State),
-        *(DeadLetter.State, Replay.Outcome),
+        *(DeadLetter.State, Replay.Outcome, CircuitBreaker.State),
     )
 
     assert [str(state) for kind in kinds for state in kind if not re.search(rf"\b{state}\b", published)] == []
@@ -127,3 +129,23 @@ def test_every_process_has_its_container():
 
     for name in [*(process.name for process in processes), "postgres", "rabbitmq", "set-up"]:
         assert f"\n  {name}:\n" in compose, f"docker-compose.yml has no entry {name}"
+
+
+def test_every_row_of_the_failure_matrix_names_its_test():
+    lines = (ROOT / "docs" / "delivery.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| what fails |")]
+
+    assert len(rows) >= 30
+    assert [row for row in rows if not re.search(r"`test_\w+` \|$", row)] == []
+
+
+def test_every_failpoint_is_tried():
+    from tests.faults.points import ELSEWHERE, POINTS
+
+    code = "\n".join(
+        path.read_text()
+        for package in ("messaging", "deadletters", "sagas", "operations")
+        for path in (ROOT / package).rglob("*.py")
+    )
+
+    assert set(re.findall(r'failpoint\("([\w.]+)"\)', code)) == {*POINTS, *ELSEWHERE}

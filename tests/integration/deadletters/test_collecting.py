@@ -4,7 +4,6 @@ import json
 from decimal import Decimal
 from uuid import uuid4
 
-import amqp
 import psycopg2
 import pytest
 from django.conf import settings
@@ -15,7 +14,7 @@ from deadletters.models import DeadLetter, Replay
 from messaging.envelope import utc_now
 from messaging.models import FailedAttempt, OutboxMessage
 from tests.builders import NOON, a_step_key, an_envelope, reserve_stock
-from tests.system.test_malformed_messages import malformed
+from tests.faults.malformed import malformed, with_unreadable_headers
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -53,7 +52,8 @@ def a_saga_command():
 
 
 def test_any_bytes_are_stored_as_they_came(dying, start_collector, letter_of):
-    cases = malformed(reserve_stock(uuid4()))
+    good = reserve_stock(uuid4())
+    cases = malformed(an_envelope(good).to_headers(), good.to_payload())
     marks = {
         name: dying.of_bytes("inventory", body, headers, **properties)
         for name, (properties, headers, body) in cases.items()
@@ -100,13 +100,9 @@ def test_headers_of_every_kind_are_kept_and_what_no_column_takes_costs_no_neighb
 def test_a_letter_whose_headers_cannot_be_read_is_kept_and_the_collector_goes_on(
     dying, start_collector, letter_of, eventually
 ):
-    """A time in milliseconds, as many a Java client writes it, lies beyond what Python's times can hold."""
     unreadable = DeadLetter.objects.filter(properties__has_key="undecodable")
     before = unreadable.count()
-    milliseconds = (1_795_435_200_000_000).to_bytes(8, "big")
-    table = b"\x02atT" + milliseconds
-    message = amqp.Message(b"from Java")
-    message._serialize_properties = lambda: b"\x20\x00" + len(table).to_bytes(4, "big") + table
+    message = with_unreadable_headers(b"from Java")
     dying.channel.basic_publish(message, exchange="dead-letters", routing_key="inventory")
 
     start_collector()
