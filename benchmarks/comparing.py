@@ -106,3 +106,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The value that this share of them does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def quantity(value: float, unit: str) -> str:
+    """The value with as many digits as say something, and its unit."""
+    digits = 0 if abs(value) >= 100 or value == int(value) else 2 if abs(value) < 10 else 1
+    return f"{value:,.{digits}f} {unit}".strip()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from benchmarks.comparing import Figure
+from benchmarks.comparing import Figure, quantity
 
 WIDTH, ROW, TOP, LABELS = 860, 46, 64, 24
 LEFT, RIGHT = 24.0, 150.0
@@ -24,8 +24,6 @@ _STYLE = """
 
 def draw(figures: Sequence[Figure]) -> str:
     """An SVG document, readable on a light and on a dark ground."""
-    from benchmarks.report import quantity
-
     shown = [figure for figure in figures if figure.share_of_target is not None]
     height = TOP + ROW * len(shown) + LABELS
     at_target = _x(1.0)

@@ -8,14 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparing import Figure, Outcome
+from kombu import Connection
+
+from benchmarks.comparing import Figure, Outcome, quantity
 from benchmarks.picture import draw
 from benchmarks.scale import Scale
 from benchmarks.stage import ROOT, Stage
 
 BEGIN, END = "<!-- results: written by make bench -->", "<!-- end of results -->"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-_PACKAGES = ("celery", "kombu", "amqp", "Django", "psycopg2-binary", "msgspec")
+_PACKAGES = ("Celery", "kombu", "amqp", "Django", "psycopg2-binary", "msgspec")
 _SETTINGS = (
     "server_version",
     "fsync",
@@ -49,8 +51,6 @@ def facts(stage: Stage, scale: Scale, *, seconds: float) -> dict[str, Any]:
 
 
 def broker_version(url: str) -> str:
-    from kombu import Connection
-
     with Connection(url) as connection:
         connection.connect()
         return str(connection.connection.server_properties.get("version", "?"))
@@ -99,11 +99,14 @@ def publish(outcomes: Mapping[str, Outcome], about: Mapping[str, Any]) -> None:
     text = DOCUMENT.read_text()
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    machine, versions = about["machine"], about["versions"]
-    line = (
-        f"{machine['processors']} processors ({machine['model']}), {machine['memory_mb']} MB; Python {versions['Python']}, "
-        f"Celery {versions['celery']}, RabbitMQ {versions['RabbitMQ']}, PostgreSQL {about['postgresql']['server_version']}."
+    machine, versions = (
+        about["machine"],
+        {**about["versions"], "PostgreSQL": about["postgresql"]["server_version"]},
     )
+    programs = ", ".join(
+        f"{name} {versions[name]}" for name in ("Python", "Celery", "RabbitMQ", "PostgreSQL")
+    )
+    line = f"{machine['processors']} processors ({machine['model']}), {machine['memory_mb']} MB; {programs}."
     DOCUMENT.write_text(f"{head}{BEGIN}\n\n{line}\n\n{table(figures)}\n\n{END}{tail}")
 
 
@@ -119,11 +122,6 @@ def _target(figure: Figure) -> str:
         return ""
     sign = {">=": "≥", "<=": "≤", "<": "<"}[figure.comparison]
     return f"{sign} {quantity(figure.target, figure.unit)}"
-
-
-def quantity(value: float, unit: str) -> str:
-    digits = 0 if abs(value) >= 100 or value == int(value) else 2 if abs(value) < 10 else 1
-    return f"{value:,.{digits}f} {unit}".strip()
 
 
 def _model() -> str:

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from psycopg2 import sql
 from benchmarks.errors import BenchmarkError
 from benchmarks.messages import REPLIES, SERVICE
 from benchmarks.processes import family
-from benchmarks.waiting import wait_until
+from benchmarks.waiting import PACE, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNTERS = 2000
@@ -178,9 +178,18 @@ class Stage:
 
     @contextmanager
     def running(
-        self, place: Place, name: str, *arguments: str, python: Path | None = None, **environment: str
+        self,
+        place: Place,
+        name: str,
+        *arguments: str,
+        python: Path | None = None,
+        is_asked: bool = False,
+        **environment: str,
     ) -> Iterator["Running"]:
-        """A process that runs meanwhile, with its log in the folder; it and its children are ended afterwards."""
+        """A process that runs meanwhile, with its log in the folder; it and its children are ended afterwards.
+
+        One that is asked (`Running.ask`) answers on its standard output.
+        """
         log = self.folder / f"{name}.log"
         with log.open("w") as sink:
             process = subprocess.Popen(
@@ -188,8 +197,8 @@ class Stage:
                 cwd=ROOT,
                 env=self._environment_for(place, python, environment),
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if name == "raw" else sink,
-                stderr=subprocess.STDOUT if name != "raw" else sink,
+                stdout=subprocess.PIPE if is_asked else sink,
+                stderr=sink,
                 text=True,
                 start_new_session=True,  # so that all of it can be ended, and nothing else
             )
@@ -278,7 +287,9 @@ class Running:
                 pipe.close()
 
 
-def wait_while_running(condition: Any, *processes: Running, what: str, timeout: float) -> None:
+def wait_while_running(
+    condition: Callable[[], object], *processes: Running, what: str, timeout: float, every: float = PACE
+) -> None:
     """Wait until the condition holds; raises where one of the processes ends, or it takes too long."""
 
     def holds() -> bool:
@@ -286,9 +297,8 @@ def wait_while_running(condition: Any, *processes: Running, what: str, timeout: 
             process.check()
         return bool(condition())
 
-    wait_until(
-        holds, what=f"{what} (logs: {', '.join(str(each.log) for each in processes)})", timeout=timeout
-    )
+    logs = ", ".join(str(process.log) for process in processes)
+    wait_until(holds, what=f"{what} (logs: {logs})", timeout=timeout, every=every)
 
 
 def python_of(virtualenv: Path) -> Path:

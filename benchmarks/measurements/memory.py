@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from benchmarks.comparing import Figure, Outcome, Series
 from benchmarks.filling import Sender, fill_outbox
-from benchmarks.measurements.handling import CONCURRENCY, forget_replies
+from benchmarks.measurements.handling import CONCURRENCY, PACE, forget_replies
 from benchmarks.messages import REPLIES, SERVICE, CountUp
 from benchmarks.processes import memory_mb
 from benchmarks.scale import Scale
@@ -107,6 +107,7 @@ def _handle(place: Place, worker: Running, count: int) -> None:
             worker,
             what=f"{count} commands to be handled",
             timeout=600,
+            every=PACE,
         )
     finally:
         observer.close()
@@ -122,6 +123,7 @@ def _orchestrate(place: Place, orchestrator: Running, count: int) -> None:
         orchestrator,
         what=f"{count} sagas to have begun",
         timeout=600,
+        every=PACE,
     )
     place.query("TRUNCATE messaging_outboxmessage")
     place.purge("sagas", "inventory", REPLIES)

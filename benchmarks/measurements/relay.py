@@ -126,6 +126,7 @@ def _limit(stage: Stage, place: Place, *, count: int) -> Iterator[Contender]:
         "raw",
         *("-m", "benchmarks.peers.raw_publisher"),
         python=stage.peers_python,
+        is_asked=True,
         WINDOW=str(WINDOW),
     ) as raw:
         yield _publishing(raw, place, messages, rounds=count // len(messages))
