@@ -44,6 +44,8 @@ INEVITABLE = {
 PATIENCE = 240
 """Seconds without any progress after which none is expected any more."""
 READY_WITHIN = 300
+BREATH = 1.0
+"""Seconds between two actions, also where many orders are finished at once: so that one meets what the other left."""
 POLL = 0.3
 LIBRARIES = ("Django", "celery", "kombu", "amqp")
 
@@ -164,6 +166,7 @@ class Run:
             nemesis.carry_out(action, finished_orders=finished)
             self._last_progress = time.monotonic()
             self._progress.advance(doing)
+            wait_until(lambda: False, timeout=BREATH)
         self._progress.update(doing, description="the nemesis rests")
 
     def _wait_for(self, orders: int, nemesis: Nemesis) -> int:

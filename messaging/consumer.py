@@ -89,7 +89,7 @@ def consume(service: str, delivery: Delivery) -> Outcome:
         except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
             failure = error
         if settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
-            return Outcome.PUT_BACK
+            return Outcome.FAILED
 
 
 def _attempt(

@@ -72,7 +72,8 @@ def count_sessions(consumer: str, *, database: str) -> int:
     """How many sessions of that name the database has now."""
     with connections[database].cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s "
+            "AND pid <> pg_backend_pid()",
             [session_name(consumer)],
         )
         return int(cursor.fetchone()[0])

@@ -130,7 +130,7 @@ class Orchestrator:
                     if settle_failure(
                         error, envelope=incoming.envelope, delivery=received.delivery, service=SERVICE
                     ):
-                        outcome = Outcome.PUT_BACK
+                        outcome = Outcome.FAILED
                         break
                 except Rejected:
                     received.message.reject(requeue=False)

@@ -36,14 +36,15 @@ def test_a_process_killed_between_two_writes_loses_and_doubles_nothing(
     shop = armed
     shop.arm(point)
     orders: list[PlacedOrder] = []
+
+    def reached_or_done() -> bool:
+        return shop.was_reached(point) or sagas_are_finished(orders)
+
     while not shop.was_reached(point):
         # Whether messages are handled in a batch or alone, and so by which points they come, is a matter of chance.
         assert len(orders) < 100, f"no process comes by {point}"
-        orders += [shop.place_order(**wanted) for wanted, _ in WANTED * 2]
-        wait_until(
-            lambda orders=orders: shop.was_reached(point) or sagas_are_finished(orders),
-            what=f"a process to come by {point}",
-        )
+        orders.extend(shop.place_order(**wanted) for wanted, _ in WANTED * 2)
+        wait_until(reached_or_done, what=f"a process to come by {point}")
     wait_until(lambda: sagas_are_finished(orders), what=f"the sagas to be finished (see {shop.log_file})")
     shop.settle(*orders)
 

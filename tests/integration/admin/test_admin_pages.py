@@ -131,7 +131,7 @@ def test_a_saga_that_needs_a_person_is_found_and_shows_its_dead_letter(superuser
     assertContains(found, "needs a person for authorize (held)")
     assertNotContains(found, other_order)
     assertContains(page, '<span class="badge badge-bad">held</span>', html=True)
-    for shown in ("ValueError: the gateway says nonsense", f"dead letter {letter_id}"):
+    for shown in ("ValueError: the gateway says nonsense", f"dead letter {letter_id}", f"?id={letter_id}"):
         assertContains(page, shown)
     assertNotContains(page, "discarded")
     StepRecord.objects.filter(letter_id=letter_id).update(discarded_letter_id=letter_id)

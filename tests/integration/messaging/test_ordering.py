@@ -241,15 +241,19 @@ def test_an_ordered_event_is_never_handled_in_batches(consumer):
         handling.complete_ordered_consumers()
 
 
-def test_two_workers_on_one_stream_take_turns_and_other_streams_do_not_wait(consumer):
-    """The second event's worker waits for the first's transaction, and then finds its turn come."""
+@pytest.mark.parametrize("sequence", [2, 3], ids=["a copy of the same event", "the next event"])
+def test_two_workers_on_one_stream_take_turns_and_other_streams_do_not_wait(consumer, eventually, sequence):
+    """Whoever comes second waits for the first one's transaction, and only then finds out whether it is its turn."""
     stream, other = a_stream(), a_stream()
+    deliver(an_event(stream, 1))
+    second = an_event(stream, 2)
+    competitor = second if sequence == 2 else an_event(stream, sequence)
     is_inside, may_end = threading.Event(), threading.Event()
 
     def dwell(envelope):
-        if (envelope.stream, envelope.sequence) == (stream, 1):
+        if (envelope.stream, envelope.sequence) == (stream, 2):
             is_inside.set()
-            assert may_end.wait(timeout=60)
+            assert may_end.wait(timeout=120)
 
     consumer.before = dwell
     failures: list[BaseException] = []
@@ -262,20 +266,31 @@ def test_two_workers_on_one_stream_take_turns_and_other_streams_do_not_wait(cons
         finally:
             connections.close_all()
 
-    first = threading.Thread(target=handle, args=(an_event(stream, 1),))
-    second = threading.Thread(target=handle, args=(an_event(stream, 2),))
-    first.start()
-    assert is_inside.wait(timeout=60)
-    second.start()
-    deliver(an_event(other, 1))
-    assert consumer.handled(other) == [1], "another stream is not held up"
-    assert second.is_alive() or failures, "the second event of the stream waits"
-    may_end.set()
-    for thread in (first, second):
-        thread.join(timeout=60)
+    workers = [threading.Thread(target=handle, args=(delivery,)) for delivery in (second, competitor)]
+    try:
+        workers[0].start()
+        assert is_inside.wait(timeout=60)
+        workers[1].start()
+        eventually(_somebody_waits_for_the_position, timeout=60)
+        deliver(an_event(other, 1))
+        assert consumer.handled(other) == [1], "another stream is not held up"
+    finally:
+        may_end.set()
+        for worker in workers:
+            worker.join(timeout=120)
 
     assert failures == []
-    assert consumer.handled(stream) == [1, 2]
+    assert consumer.handled(stream) == list(range(1, sequence + 1))
+    assert (held_back(stream), take_outgoing(stream)) == ([], [])
+
+
+def _somebody_waits_for_the_position() -> bool:
+    with connections[DATABASE].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock' AND query LIKE '%messaging_streamposition%FOR UPDATE'"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_twelve_workers_with_shuffled_copies_keep_every_stream_in_order(consumer):

@@ -101,11 +101,12 @@ def test_a_worker_is_refused_for_a_setting_of_its_own(worker):
     assert ids(checks.problems_of_worker(worker)) == ["messaging.E002"]
 
 
-def test_workers_are_checked_when_they_start():
+def test_workers_are_checked_when_they_start(monkeypatch):
     from celery import signals
 
     app = Celery("served", set_as_current=False)
     before = list(signals.worker_init.receivers)
+    monkeypatch.setattr("messaging.worker.name_sessions", lambda *_, **__: None)
     try:
         serve(app, "shipping")
         kept = [receiver for _, receiver in signals.worker_init.receivers]
