@@ -1,7 +1,7 @@
 # Two commands are enough: `make up` runs the shop, `make test` runs the whole suite.
 PYTHON ?= python3
 
-.PHONY: help up test test-cluster down clean
+.PHONY: help up test test-cluster bench chaos down clean
 
 help:
 	@$(PYTHON) -m launcher help
@@ -14,6 +14,12 @@ test:
 
 test-cluster:
 	@$(PYTHON) -m launcher test tests/cluster $(ARGS)
+
+bench:
+	@$(PYTHON) -m launcher bench $(ARGS)
+
+chaos:
+	@$(PYTHON) -m launcher chaos $(ARGS)
 
 down:
 	@$(PYTHON) -m launcher down

@@ -7,7 +7,7 @@ either side of the commit loses nothing, and stores nothing twice.
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 from deadletters import storing
 from deadletters.failures import Failures
 from deadletters.reading import Letter, Received, bare, read
-from messaging import topology
+from messaging import metrics, topology, vitality
 from messaging.database import is_away, is_repeatable
 from messaging.envelope import new_message_id, utc_now
 from messaging.failpoints import failpoint
@@ -28,6 +28,7 @@ from messaging.properties import tolerate_any_properties
 
 log = logging.getLogger(__name__)
 
+NAME = "collector"
 BATCH = 100
 LARGEST_BATCH = 16 * 1024 * 1024
 """Bytes of bodies in one transaction; a letter that is larger goes alone."""
@@ -62,6 +63,11 @@ class Collector:
         Raises `TopologyError` where a dead-letter queue has not been declared.
         """
         tolerate_any_properties()
+        with vitality.main_loop(NAME):
+            vitality.waits(NAME, "it does not consume yet")
+            self._run()
+
+    def _run(self) -> None:
         pause = 0.1
         while not self._stop.is_set():
             self._wait_for_database()
@@ -76,6 +82,7 @@ class Collector:
                 self._collect(connection, on_ready=self._say_ready)
                 pause = 0.1
             except (OSError, AMQPError, OperationalError) as error:
+                vitality.waits(NAME, f"the broker is away ({type(error).__name__})")
                 log.warning("collector: the broker is away, waiting: %s: %s", type(error).__name__, error)
                 self._stop.wait(pause)
                 pause = min(1.0, pause * 2)
@@ -87,16 +94,19 @@ class Collector:
 
     @staticmethod
     def _say_ready() -> None:
+        vitality.waits(NAME, None)
         log.info("collector: draining the dead letters of %s", ", ".join(topology.services()))
 
     def _wait_for_database(self) -> None:
         pause, is_said = 0.1, False
         while not self._stop.is_set():
+            vitality.turned()
             try:
                 with connections[DATABASE].cursor() as cursor:
                     cursor.execute("SELECT 1")
                 return
             except Error as error:
+                vitality.waits(NAME, "its database is away")
                 if not is_said:
                     log.warning("collector: waiting for the database: %s", str(error).strip())
                 is_said = True
@@ -113,6 +123,7 @@ class Collector:
             self._consume(channel, service)
         on_ready()
         while not self._stop.is_set():
+            vitality.turned()
             connection.heartbeat_check()
             if not self._waiting:
                 _drain(connection, timeout=1)
@@ -124,6 +135,8 @@ class Collector:
                 failpoint("collector.committed")
                 # Tags count over all queues of the channel, and batches take letters in the order of their tags.
                 channel.basic_ack(batch[-1].tag, multiple=True)
+                for service, count in Counter(arrived.received.service for arrived in batch).items():
+                    metrics.dead_letters_collected(service, count)
             self._fill_in()
 
     def _consume(self, channel: Any, service: str) -> None:

@@ -13,10 +13,13 @@ from deadletters.amqp_values import readable
 from deadletters.reading import OfSaga, came_by, message_in
 from messaging import topology
 from messaging.envelope import Envelope, new_message_id
+from messaging.handling import sends
 from messaging.outbox_rows import OutgoingMessage
 
 SERVICE = "operations"
 """The service in whose name all of this is sent. Its database is `default`."""
+
+sends(SERVICE, {NoteDeadLetter.wire_type, NoteDiscardedLetter.wire_type})
 
 
 def replay_of(

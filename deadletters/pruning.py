@@ -1,6 +1,7 @@
 """What may be forgotten: letters closed for long. And what may not: the keys of those that may be replayed."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from django.db import connections, transaction
 
@@ -21,7 +22,8 @@ DELETE FROM deadletters_deadletter WHERE id = ANY(%s::uuid[])"""
 _NEEDED = """
 SELECT given.key FROM unnest(%s::text[], %s::text[]) AS given (key, of_letter)
 WHERE EXISTS (SELECT FROM deadletters_deadletter AS letter
-              WHERE letter.idempotency_key = given.of_letter AND letter.state IN ('open', 'replaying', 'discarded'))"""
+              WHERE letter.idempotency_key = given.of_letter
+                AND (letter.state IN ('open', 'replaying', 'discarded') OR letter.closed_at >= %s))"""
 
 
 def prune_closed(*, days: float, size: int, is_dry_run: bool = False) -> Iterator[int]:
@@ -45,10 +47,11 @@ def prune_closed(*, days: float, size: int, is_dry_run: bool = False) -> Iterato
                 return
 
 
-def needed_keys(keys: Sequence[str]) -> set[str]:
+def needed_keys(keys: Sequence[str], *, before: datetime) -> set[str]:
     """Which of these idempotency keys a letter needs that may still be replayed, or restored and then replayed.
 
-    A compensation needs its action's key too.
+    So does one that was closed at this moment or later: a copy of its last replay may still be under way, and is not
+    too old to be run. A compensation needs its action's key too.
     """
     asked = [(key, column(key)) for key in keys]
     asked += [
@@ -57,7 +60,7 @@ def needed_keys(keys: Sequence[str]) -> set[str]:
     if not asked:
         return set()
     with connections["default"].cursor() as cursor:
-        cursor.execute(_NEEDED, [[key for key, _ in asked], [of_letter for _, of_letter in asked]])
+        cursor.execute(_NEEDED, [[key for key, _ in asked], [of_letter for _, of_letter in asked], before])
         return {key for (key,) in cursor.fetchall()}
 
 

@@ -21,13 +21,14 @@ def servers_running(
     console: Console,
     *requirements: str,
     besides: Callable[[], None] = lambda: None,
+    engine: compose.Engine | None = None,
 ) -> Iterator[tuple[Virtualenv, Servers]]:
     """Yields the filled virtualenv and the serving servers; afterwards those that are ours are stopped.
 
-    `besides` is done at the same time. The caller holds the instance.
+    `besides` is done at the same time. `engine` is Docker's unless it is given. The caller holds the instance.
     """
     end_leftovers(instance, explain=console.say)
-    engine = compose.find_engine(instance.root)
+    engine = engine or compose.find_engine(instance.root)
     virtualenv = Virtualenv(instance.root, explain=console.say)
 
     def start_postgres() -> Server:

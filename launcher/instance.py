@@ -1,4 +1,4 @@
-"""One set of servers and processes: `up` for the shop, `test` for the suite, in folders of .dev/."""
+"""One set of servers and processes: `up` for the shop, `test` for the suite, `bench`, in folders of .dev/."""
 
 import fcntl
 import json
@@ -14,6 +14,8 @@ from launcher.identity import ProcessIdentity
 from launcher.state import State, write_private
 
 LAUNCHER = "launcher"
+BENCHMARKS = ("bench", "bench_large")
+"""The virtual hosts that the benchmarks use."""
 
 
 class Busy(LauncherError):
@@ -85,5 +87,18 @@ def up(root: Path) -> Instance:
 
 def test(root: Path) -> Instance:
     return Instance(
-        root, "test", env_file=root / ".dev" / "test" / "services.env", vhosts=("makegood", "suite")
+        root,
+        "test",
+        env_file=root / ".dev" / "test" / "services.env",
+        vhosts=("makegood", "suite", *BENCHMARKS),
     )
+
+
+def bench(root: Path) -> Instance:
+    return Instance(
+        root, "bench", env_file=root / ".dev" / "bench" / "services.env", vhosts=("makegood", *BENCHMARKS)
+    )
+
+
+def chaos(root: Path) -> Instance:
+    return Instance(root, "chaos", env_file=root / ".dev" / "chaos" / "services.env", vhosts=("makegood",))

@@ -22,6 +22,7 @@ from launcher.processes import (
     WEB,
     process_table,
     worker,
+    write_targets,
 )
 from launcher.programs import run
 from launcher.readiness import wait_until_ready
@@ -70,6 +71,8 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
                 gateway_port=gateway_port,
                 gateway_books=instance.directory / "gateway.sqlite3",
             )
+            targets = instance.directory / "prometheus-targets.json"
+            write_targets(targets, table)
             with Supervisor(table, sink=console.print, remember=instance.state.remember) as shop:
                 shop.start()
                 wait_until_ready(web_port)
@@ -77,5 +80,6 @@ def run_shop(root: Path, given: Mapping[str, str]) -> None:
                 console.say(f"shop    http://127.0.0.1:{web_port}/")
                 console.say(f"admin   http://127.0.0.1:{web_port}/admin/")
                 console.say(f"Flower  http://127.0.0.1:{flower_port}/")
+                console.say(f"metrics of each process at the addresses in {targets.relative_to(root)}")
                 console.say("Ctrl-C stops everything; what is stored stays")
                 interruption.wait_until(lambda: False, timeout=float("inf"))

@@ -3,6 +3,7 @@
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from launcher import postgres, rabbitmq
 from launcher.compose import ComposeServer
@@ -68,14 +69,21 @@ def stop_instance(instance: Instance, *, explain: Callable[[str], None]) -> None
         end_leftovers(instance, explain=explain)
 
 
-def remove(up: Instance, test: Instance, *, explain: Callable[[str], None]) -> None:
+def remove(up: Instance, *others: Instance, explain: Callable[[str], None]) -> None:
     """Stop the shop and remove .dev/ with all that is stored. Refuses while a test run holds its servers."""
     stop_instance(up, explain=explain)
-    with up.held(), test.held():
-        for instance in (up, test):
+    with ExitStack() as held:
+        for instance in (up, *others):
+            held.enter_context(instance.held())
+        for instance in (up, *others):
             end_leftovers(instance, explain=explain)
-            for name in (postgres.NAME, rabbitmq.NAME):
-                if instance.state.read().servers.get(name, {}).get("source") == "compose":
-                    ComposeServer.from_state(name, instance.state).remove()
-            postgres.remove_data(instance.state)
+            remove_stored(instance)
         shutil.rmtree(up.directory.parent)
+
+
+def remove_stored(instance: Instance) -> None:
+    """Remove the data of an instance's servers, which do not run, where it lies outside the instance's folder."""
+    for name in (postgres.NAME, rabbitmq.NAME):
+        if instance.state.read().servers.get(name, {}).get("source") == "compose":
+            ComposeServer.from_state(name, instance.state).remove()
+    postgres.remove_data(instance.state)

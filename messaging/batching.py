@@ -15,7 +15,7 @@ from django.db import Error
 from contracts.message import Event, Message
 from eventstore.errors import ConcurrentAppend
 from eventstore.store import Statement
-from messaging import idempotency
+from messaging import idempotency, log_context
 from messaging.consumer import consume, report_replay
 from messaging.database import is_repeatable
 from messaging.delivery import Delivery, open_message
@@ -24,6 +24,7 @@ from messaging.errors import InvalidMessage
 from messaging.failpoints import failpoint
 from messaging.handling import Handler, LockRows, handlers_of
 from messaging.metrics import Outcome
+from messaging.observing import observing_batch
 from messaging.settlement import Rejected
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
@@ -45,6 +46,7 @@ class _Member(msgspec.Struct, frozen=True, eq=False):
     handler: Handler
     envelope: Envelope
     message: Message
+    delivery: Delivery
 
     @property
     def keys(self) -> list[str]:
@@ -116,12 +118,15 @@ def _members(service: str, deliveries: Sequence[Delivery]) -> list[_Member]:
             continue  # alone, it is recorded and rejected
         handler = handlers[envelope.type]
         if isinstance(handler, Handler) and handler.batch > 1:
-            members.append(_Member(position, handler, envelope, message))
+            members.append(_Member(position, handler, envelope, message, delivery))
     return members
 
 
 def _run(service: str, members: Sequence[_Member]) -> frozenset[int]:
-    with unit_of_work(service, is_shared=True) as work:
+    with (
+        observing_batch([member.delivery for member in members], service=service),
+        unit_of_work(service, is_shared=True) as work,
+    ):
         free = idempotency.claim_batch(
             [(member.envelope, member.keys) for member in members],
             consumer=service,
@@ -134,7 +139,8 @@ def _run(service: str, members: Sequence[_Member]) -> frozenset[int]:
         finished: list[tuple[list[str], Event]] = []
         for member in fresh:
             work.turn_to(member.envelope)
-            reply = member.handler.run(member.message)
+            with log_context.handling(member.delivery.headers, service=service):
+                reply = member.handler.run(member.message)
             if reply is not None:
                 finished.append((member.keys, reply))
             report_replay(member.envelope, work=work)

@@ -25,6 +25,7 @@ from messaging.errors import InvalidMessage, LeaseLost
 from messaging.failpoints import failpoint
 from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.metrics import Outcome
+from messaging.observing import observed
 from messaging.ordering import order_of
 from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
@@ -51,6 +52,7 @@ class _CallUnderWay(Exception):
         self.until = until
 
 
+@observed
 def consume(service: str, delivery: Delivery) -> Outcome:
     """Handle one delivery in the service's database, and say what became of it.
 
@@ -87,7 +89,7 @@ def consume(service: str, delivery: Delivery) -> Outcome:
         except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
             failure = error
         if settle_failure(failure, envelope=envelope, delivery=delivery, service=service):
-            return Outcome.PUT_BACK
+            return Outcome.FAILED
 
 
 def _attempt(

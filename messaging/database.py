@@ -6,6 +6,8 @@ import time
 import psycopg2
 from django.db import Error, InterfaceError, OperationalError, connections
 
+from messaging import vitality
+
 log = logging.getLogger(__name__)
 
 _REPEATABLE = {"40001", "40P01", "55P03"}
@@ -40,6 +42,7 @@ def wait_until_back(database: str) -> None:
     pause = 0.1
     is_said = False
     while True:
+        vitality.turned()
         connection.close()
         time.sleep(pause)
         pause = min(2.0, pause * 2)
@@ -53,3 +56,24 @@ def wait_until_back(database: str) -> None:
             if not is_said:
                 log.warning("database %s is away, waiting: %s", database, str(error).strip())
                 is_said = True
+
+
+def session_name(consumer: str) -> str:
+    """The name that the sessions of whoever consumes this service's messages bear in its database."""
+    return f"makegood-{consumer}"
+
+
+def name_sessions(consumer: str, *, database: str) -> None:
+    """Have the sessions that this process opens bear that name: while there is one, messages may be in its hands."""
+    connections.settings[database].setdefault("OPTIONS", {})["application_name"] = session_name(consumer)
+
+
+def count_sessions(consumer: str, *, database: str) -> int:
+    """How many sessions of that name the database has now."""
+    with connections[database].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s "
+            "AND pid <> pg_backend_pid()",
+            [session_name(consumer)],
+        )
+        return int(cursor.fetchone()[0])

@@ -49,6 +49,8 @@ def strategy(task: Task, app: Celery, consumer: Consumer, **_: Any) -> Callable[
         )
         request.delivery = delivery_of(message)
         request.send_event("task-received", name=request.name, args="", kwargs="", root_id=request.root_id)
+        if request.delivery.was_delivered_before:
+            metrics.message_redelivered(task.service)
         state.task_reserved(request)
         dispatcher.take(request)
 
@@ -92,6 +94,9 @@ class MessageRequest(Request):  # type: ignore[misc]  # Celery carries no types
     def settle(self, settled: Settled) -> None:
         """Acknowledge it, or have the broker move it to the dead letters."""
         metrics.message_handled(self.task.service, self.name, settled.outcome, settled.seconds)
+        if settled.outcome in (Outcome.FAILED, Outcome.REJECTED):
+            is_final = settled.outcome is Outcome.REJECTED
+            metrics.attempt_failed(self.task.service, self.name, is_final=is_final)
         if settled.outcome is not Outcome.REJECTED:
             self.on_success((False, settled.outcome, settled.seconds))
             return
@@ -122,8 +127,13 @@ class Dispatcher:
         self.wake()
 
     def forget(self) -> None:
-        """The connection is lost: what waits is delivered again."""
+        """The connection is lost: what waits is delivered again.
+
+        What the event loop was to do soon may have been lost with it, so nothing counts as due any more: the worker
+        would be deaf for ever.
+        """
         self._waiting.clear()
+        self._is_due = False
 
     def wake(self) -> None:
         """Look at what waits when this turn of the event loop has read all that has come."""

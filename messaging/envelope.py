@@ -52,7 +52,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Read it back; raises `InvalidMessage` that names the header which is missing or wrong."""
         try:
             return msgspec.convert(headers, type=cls, strict=False)
-        except (msgspec.ValidationError, UnicodeError) as error:
+        except (
+            msgspec.ValidationError,
+            UnicodeError,
+        ) as error:  # half a surrogate pair is no text to msgspec
             raise InvalidMessage(f"The message's headers are not an envelope: {error}.") from error
 
     def following(self, *, attempt: int, came_by: tuple[str, str]) -> "Envelope":

@@ -60,6 +60,7 @@ AnyHandler = Handler | GatewayHandler
 _handlers: dict[tuple[str, str], AnyHandler] = {}
 _handlers_of: dict[str, dict[str, AnyHandler]] = {}
 _subscriptions: dict[str, set[str]] = {}
+_senders: dict[str, set[str]] = {}
 
 
 def handles(
@@ -124,6 +125,16 @@ def handles_by_gateway(
 def subscribe(service: str, message_types: set[str]) -> None:
     """Bind a service that has a consumer of its own (the orchestrator) to these wire types."""
     _subscriptions.setdefault(service, set()).update(message_types)
+
+
+def sends(service: str, message_types: set[str]) -> None:
+    """Declare which commands a package sends, by their wire types; `manage.py check --deploy` compares them."""
+    _senders.setdefault(service, set()).update(message_types)
+
+
+def senders() -> dict[str, set[str]]:
+    """Package to the wire types of the commands that it declares to send."""
+    return {service: set(types) for service, types in _senders.items()}
 
 
 def _register(handler: AnyHandler) -> None:

@@ -16,6 +16,7 @@ from eventstore.store import Statement
 from messaging import retention
 from messaging.envelope import Envelope
 from messaging.errors import Expired
+from messaging.ordering import order_of
 from messaging.outbox_rows import OutgoingMessage
 
 _ACTION = ":action"
@@ -137,12 +138,17 @@ def claim(
                 now,
                 list(keys),
                 ["started" if key in started else "finished" for key in keys],
-                retention.dated(envelope),
+                _dated(envelope, consumer=consumer),
                 consumer,
                 *unless_parameters,
             ],
         )
         return {key for (key,) in cursor.fetchall()}
+
+
+def _dated(envelope: Envelope, *, consumer: str) -> datetime | None:
+    """As `retention.dated`; what is consumed in order is never too old: its stream's position tells copies apart."""
+    return None if order_of(consumer, envelope.type) is not None else retention.dated(envelope)
 
 
 def claim_batch(

@@ -4,10 +4,11 @@ Counting costs a microsecond and never fails. A label has one of a few values th
 databases, types of `contracts/`, outcomes; never an id, and never what came over the wire as it is.
 """
 
+import os
 from enum import StrEnum
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
 from contracts.catalogue import MESSAGE_TYPES
@@ -17,7 +18,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _BATCH_SIZES = (1, 2, 5, 10, 25, 50, 100, 200, 500, 1000)
 
 REGISTRY = CollectorRegistry()
-"""What this process tells of itself. A process that was forked from it counts for itself, and nobody asks it."""
+"""What this process tells of itself."""
 ProcessCollector(registry=REGISTRY)
 
 
@@ -28,7 +29,9 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     """It had been handled before; a command was answered again."""
     PUT_BACK = "put_back"
-    """It waits in the outbox: for its next attempt, or for somebody else's call to a gateway."""
+    """It waits in the outbox, for a gateway or for somebody else's call to it; no attempt is counted."""
+    FAILED = "failed"
+    """The attempt failed and is recorded; the next one waits in the outbox."""
     HELD_BACK = "held_back"
     """It waits for its predecessor in its stream."""
     REJECTED = "rejected"
@@ -96,23 +99,38 @@ _orchestrator_batches_failed = Counter(
 _collected = Counter(
     "makegood_dead_letters_collected", "Dead letters stored.", ["service"], registry=REGISTRY
 )
-_loop_turned = Gauge(
-    "makegood_loop_turned_at_seconds", "When the main loop last turned, as a Unix time.", registry=REGISTRY
-)
+
+
+_is_forked = False
+
+
+def _count_no_more() -> None:
+    global _is_forked
+    _is_forked = True
+
+
+# Nobody asks a child, and a lock that another thread held at the fork would never be let go in it.
+os.register_at_fork(after_in_child=_count_no_more)
 
 
 def message_handled(service: str, wire_type: str, outcome: Outcome, seconds: float) -> None:
     """A delivery is settled, after so many seconds."""
+    if _is_forked:
+        return
     _handling(service, _known(wire_type), outcome).observe(seconds)
 
 
 def attempt_failed(service: str, wire_type: str, *, is_final: bool) -> None:
     """An attempt has been recorded as failed; a final one is the last."""
+    if _is_forked:
+        return
     _attempts_failed.labels(service, _known(wire_type), "yes" if is_final else "no").inc()
 
 
 def message_redelivered(service: str) -> None:
     """The broker has delivered a message again."""
+    if _is_forked:
+        return
     _redelivered.labels(service).inc()
 
 
@@ -120,6 +138,8 @@ def batch_published(
     database: str, *, confirmed: int, refused: int, returned: int, unanswered: int, seconds: float
 ) -> None:
     """The relay has published a batch: how many rows got which answer, and how long the broker took."""
+    if _is_forked:
+        return
     _relay_batch_size.labels(database).observe(confirmed + refused + returned + unanswered)
     _relay_seconds.labels(database).observe(seconds)
     for answer, count in (
@@ -134,23 +154,24 @@ def batch_published(
 
 def batch_decided(messages: int, *, seconds: float) -> None:
     """The orchestrator has committed a batch of so many messages."""
+    if _is_forked:
+        return
     _orchestrator_batch_size.observe(messages)
     _orchestrator_seconds.observe(seconds)
 
 
 def batch_failed() -> None:
     """The orchestrator has rolled a batch back and takes its messages one by one."""
+    if _is_forked:
+        return
     _orchestrator_batches_failed.inc()
 
 
 def dead_letters_collected(service: str, count: int) -> None:
     """The collector has stored so many dead letters of a service."""
+    if _is_forked:
+        return
     _collected.labels(service).inc(count)
-
-
-def loop_turned(at: float) -> None:
-    """The main loop has turned at this Unix time."""
-    _loop_turned.set(at)
 
 
 def _known(wire_type: str) -> str:

@@ -36,6 +36,8 @@ class OutboxMessage(models.Model):
             models.Index(fields=["available_at", "id"], name="outbox_due_first"),
             # When a breaker closes: UPDATE ... WHERE waits_for = ...
             models.Index(fields=["waits_for"], condition=~Q(waits_for=""), name="outbox_waiting_for_gateway"),
+            # What /metrics counts: WHERE failures > 0
+            models.Index(fields=["service"], condition=Q(failures__gt=0), name="outbox_refused"),
         ]
 
     def __str__(self) -> str:
@@ -74,6 +76,8 @@ class IdempotencyKey(models.Model):
         indexes = [
             # The admin's newest first: ORDER BY claimed_at DESC
             models.Index(fields=["-claimed_at"], name="key_newest_first"),
+            # What /metrics counts: WHERE state = 'started' AND lease_until < now()
+            models.Index(fields=["lease_until"], condition=Q(state="started"), name="key_lease_ends_first"),
         ]
 
     def __str__(self) -> str:

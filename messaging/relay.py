@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import connections
 from kombu.exceptions import OperationalError
 
+from messaging import metrics, vitality
 from messaging.envelope import Envelope
 from messaging.failpoints import failpoint
 from messaging.outbox_rows import CHANNEL
@@ -31,7 +32,8 @@ WAIT_FOR_ANSWERS = 2.0
 """Seconds that a batch waits for the broker."""
 LONGEST_REFUSAL_PAUSE = 60.0
 LONGEST_LOAD_PAUSE = 0.02
-"""Seconds between batches under full load: fuller batches cost less for each message."""
+"""Seconds between batches that were almost full: fuller batches cost less for each message. After a full one there
+is no pause, for more is waiting."""
 
 _FIRST_PAUSE = 0.1
 _OF_THE_MESSAGE = (ChannelError, FrameSyntaxError)
@@ -58,6 +60,7 @@ class Relay:
 
     def __init__(self, *, database: str, broker_url: str, stop: threading.Event) -> None:
         self._database = database
+        self._name = f"relay of {database}"
         self._broker_url = broker_url
         self._stop = stop
         self._listener: Any = None
@@ -65,21 +68,29 @@ class Relay:
         self._is_away = False
         self._pause = _FIRST_PAUSE
         self._batch = settings.RELAY_BATCH
+        self._message_ids: dict[int, Any] = {}
 
     def run(self) -> None:
         """Publish until stopped; a database or broker that is away is waited for."""
+        with vitality.main_loop(self._name):
+            vitality.waits(self._name, "it has not connected yet")
+            self._run()
+        self._close()
+
+    def _run(self) -> None:
         while not self._stop.is_set():
+            vitality.turned()
             try:
                 self._open()
                 self._serve()
             except self._passing_errors() as error:
+                vitality.waits(self._name, f"database or broker is away ({type(error).__name__})")
                 if not self._is_away:
                     log.warning("relay of %s: waiting, %s: %s", self._database, type(error).__name__, error)
                 self._is_away = True
                 self._close()
                 self._stop.wait(self._pause)
                 self._pause = min(1.0, self._pause * 2)
-        self._close()
 
     def _passing_errors(self) -> tuple[type[BaseException], ...]:
         return (psycopg2.Error, OSError, AMQPError, OperationalError)
@@ -87,15 +98,18 @@ class Relay:
     def _serve(self) -> None:
         while not self._stop.is_set():
             assert self._publisher is not None
+            vitality.turned()
             self._publisher.tend()
             if not self._publisher.is_ready():
+                vitality.waits(self._name, "the broker takes no messages now (an alarm)")
                 self._wait(0.5)
                 continue
             claimed = self._publish_batch()
             self._note_success()
             if claimed:
-                load = min(1.0, claimed / settings.RELAY_BATCH)
-                time.sleep(LONGEST_LOAD_PAUSE * load)
+                load = claimed / settings.RELAY_BATCH
+                if load < 1:
+                    time.sleep(LONGEST_LOAD_PAUSE * load)
             else:
                 # A row that is due and was not claimed is in somebody else's hands.
                 self._wait(max(0.05, self._seconds_until_due()))
@@ -103,6 +117,7 @@ class Relay:
     def _note_success(self) -> None:
         if self._is_away:
             log.info("relay of %s: working again", self._database)
+        vitality.waits(self._name, None)
         self._is_away = False
         self._pause = _FIRST_PAUSE
         self._batch = min(settings.RELAY_BATCH, self._batch * 2)
@@ -117,7 +132,10 @@ class Relay:
                 return 0
             failpoint("relay.claimed")
             messages, unreadable = _wires(rows)
+            self._message_ids = {row[0]: row[1] for row in rows}
+            begun = time.monotonic()
             answers = self._publisher.publish(messages, wait=WAIT_FOR_ANSWERS)
+            seconds = time.monotonic() - begun
             failpoint("relay.published")
             answers.refused.update(unreadable)
             if len(rows) == 1 and isinstance(answers.failure, _OF_THE_MESSAGE):
@@ -126,6 +144,14 @@ class Relay:
             failpoint("relay.deleted")
         failpoint("relay.committed")
         unknown = len(rows) - len(answers.confirmed) - len(answers.refused)
+        metrics.batch_published(
+            self._database,
+            confirmed=len(answers.confirmed),
+            refused=len(answers.refused) - answers.returned,
+            returned=answers.returned,
+            unanswered=unknown,
+            seconds=seconds,
+        )
         if unknown or answers.failure is not None:
             # The next batches are of one row, then two, four: a row that breaks the channel is found, and set aside.
             self._batch = 1
@@ -140,7 +166,8 @@ class Relay:
             cursor.execute(_DELETE, [answers.confirmed])
         if answers.refused:
             for tag, error in answers.refused.items():
-                log.error("relay of %s: outbox row %d was refused: %s", self._database, tag, error)
+                about = {"of": {"message_id": str(self._message_ids.get(tag, ""))}}
+                log.error("%s: outbox row %d was refused: %s", self._name, tag, error, extra=about)
             cursor.execute(
                 _REFUSED, [LONGEST_REFUSAL_PAUSE, list(answers.refused), list(answers.refused.values())]
             )
@@ -162,6 +189,7 @@ class Relay:
             return
         until = time.monotonic() + seconds
         while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            vitality.turned()
             ready, _, _ = select.select([self._listener, self._publisher], [], [], min(1.0, left))
             if self._listener in ready:
                 self._listener.poll()
@@ -179,6 +207,8 @@ class Relay:
         self._listener = psycopg2.connect(**parameters)
         with self._listener, self._listener.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
+            # A deletion that a crash of the server undoes repeats a message, as a crash of the relay does.
+            cursor.execute("SET synchronous_commit = off")
         self._publisher = Publisher(self._broker_url)
         self._publisher.connect()
 

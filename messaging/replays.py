@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from contracts.operations import ReplaySucceeded
-from messaging import topology
+from messaging import topology, tracing
 from messaging.envelope import Envelope, new_message_id
 from messaging.outbox_rows import OutgoingMessage
 
@@ -41,5 +41,5 @@ def _report(event: ReplaySucceeded, *, cause: Envelope, now: datetime) -> Envelo
         correlation_id=cause.correlation_id,
         causation_id=cause.message_id,
         occurred_at=now,
-        traceparent=cause.traceparent,
+        traceparent=tracing.outgoing(event.wire_type, message_id=message_id, cause=cause.traceparent),
     )

@@ -20,6 +20,8 @@ from messaging.handling import is_handled, subscriptions
 COMMANDS = "commands"
 EVENTS = "events"
 DEAD_LETTERS = "dead-letters"
+DEAD = ".dead"
+"""How the name of a dead-letter queue ends."""
 DEAD_DELIVERY_LIMIT = 1_000_000
 """RabbitMQ 4 would otherwise drop a dead letter after 20 deliveries."""
 
@@ -53,7 +55,7 @@ def queue_of(service: str) -> Queue:
 def dead_queue_of(service: str) -> Queue:
     """Where the broker puts what the service could not handle."""
     return Queue(
-        f"{service}.dead",
+        f"{service}{DEAD}",
         exchange=dead_letters,
         routing_key=service,
         durable=True,
@@ -132,21 +134,31 @@ def verify(connection: Connection, service: str) -> None:
 def depths(connection: Connection) -> dict[str, tuple[int, int]]:
     """Messages ready and consumers of every queue; raises `TopologyError` naming one that is missing."""
     found: dict[str, tuple[int, int]] = {}
-    with connection.channel() as channel:
-        for service in services():
-            for name in (service, f"{service}.dead"):
-                try:
-                    answer = channel.queue_declare(name, passive=True)
-                except NotFound as error:
-                    raise TopologyError(
-                        f"The broker has no queue {name!r}. Run `manage.py declare_topology` first."
-                    ) from error
+    for name, state in states(connection).items():
+        if state is None:
+            raise TopologyError(f"The broker has no queue {name!r}. Run `manage.py declare_topology` first.")
+        found[name] = state
+    return found
+
+
+def states(connection: Connection) -> dict[str, tuple[int, int] | None]:
+    """Messages ready and consumers of every queue; None for one that is missing."""
+    found: dict[str, tuple[int, int] | None] = {}
+    channel = connection.channel()
+    for service in services():
+        for name in (service, f"{service}{DEAD}"):
+            try:
+                answer = channel.queue_declare(name, passive=True)
                 found[name] = (answer.message_count, answer.consumer_count)
+            except NotFound:
+                found[name] = None
+                channel = connection.channel()  # the broker has closed the other one
+    channel.close()
     return found
 
 
 def _other_arguments(name: str, error: Exception) -> str:
     return (
         f"The queue {name!r} exists with other arguments than messaging/topology.py declares ({error}). "
-        "Drain it, delete it on the broker, and run `manage.py declare_topology`."
+        f"`manage.py migrate_queue {name}` gives it the declared ones without losing a message."
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
@@ -17,7 +18,7 @@ from contracts.message import Command, Event, Message
 from eventstore import store
 from eventstore.errors import ConcurrentAppend
 from eventstore.store import NewEvent, Statement
-from messaging import topology
+from messaging import topology, tracing
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.errors import NoUnitOfWork
 from messaging.failpoints import failpoint
@@ -37,6 +38,8 @@ class UnitOfWork:
         self.cause = cause
         self.correlation_id = correlation_id or (cause.correlation_id if cause else "")
         self.now = now
+        self._begun_trace: str | None = None
+        """The trace of what this unit sends without a cause: the first of its messages begins it."""
         self.outgoing: list[OutgoingMessage] = []
         self._appended: list[NewEvent] = []
         self._published: list[tuple[Event, OutgoingMessage]] = []
@@ -71,6 +74,7 @@ class UnitOfWork:
             "message_id": str(envelope.message_id),
             "correlation_id": envelope.correlation_id,
             "causation_id": str(envelope.causation_id) if envelope.causation_id else None,
+            "traceparent": envelope.traceparent,
         }
         self._appended.append(
             NewEvent(stream=stream, version=version, event=event, metadata=metadata, occurred_at=self.now)
@@ -143,7 +147,6 @@ class UnitOfWork:
         cause = self.cause
         if cause is not None:
             more["causation_id"] = cause.message_id
-            more["traceparent"] = cause.traceparent
             if topology.is_command(cause.type):
                 more.update(saga_id=cause.saga_id, step=cause.step, step_try=cause.step_try)
         return Envelope(
@@ -152,8 +155,16 @@ class UnitOfWork:
             idempotency_key=key,
             correlation_id=self.correlation_id or str(message_id),
             occurred_at=self.now,
+            traceparent=self._traceparent(message.wire_type, message_id),
             **more,
         )
+
+    def _traceparent(self, wire_type: str, message_id: UUID) -> str:
+        if self.cause is not None and self.cause.traceparent is not None:
+            return tracing.outgoing(wire_type, message_id=message_id, cause=self.cause.traceparent)
+        made = tracing.outgoing(wire_type, message_id=message_id, cause=self._begun_trace)
+        self._begun_trace = self._begun_trace or made
+        return made
 
 
 @contextmanager

@@ -9,22 +9,29 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
+from django.conf import settings
 from kombu import Connection
 
 from messaging import topology
+from messaging.checks import refuse_unsafe_worker
+from messaging.database import name_sessions
 from messaging.errors import MessagingError
 from messaging.handling import AnyHandler, Handler, handlers_of
 from messaging.properties import tolerate_any_properties
+from messaging.worker_port import tell_on_port
 
 
 def serve(app: Celery, service: str) -> None:
     """Make the application a worker of this service: its handlers, its queue and nothing else."""
     tolerate_any_properties()
+    name_sessions(service, database=settings.SERVICES[service])
     queue = topology.queue_of(service)
     queue.no_declare = True
     app.conf.task_queues = [queue]
     app.conf.task_default_queue = service
     app.conf.worker_consumer = "messaging.screening:ScreeningConsumer"
+    # A worker publishes its events only, and would wait for a confirm of each.
+    app.conf.broker_transport_options = {}
     # Our delays go through the outbox. This step connects to every URL of the list at each reconnect and keeps a
     # worker idle while one node of a cluster is down.
     DelayedDelivery.include_if = lambda self, consumer: False
@@ -37,6 +44,8 @@ def serve(app: Celery, service: str) -> None:
             service=service,
             batch=_batch_of(handler),
         )
+    tell_on_port(app, databases=[settings.SERVICES[service]])
+    signals.worker_init.connect(refuse_unsafe_worker)
     signals.worker_init.connect(_verifier(app, service), weak=False)
 
 

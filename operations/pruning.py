@@ -131,6 +131,7 @@ def _steps(kept_keys: dict[str, int], waiting: list[str], *, is_dry_run: bool) -
                 yield what, batch.pruned
         if not is_dry_run and raise_limit(service):
             failpoint("prune.raised")
+    # Only now that the limits are raised: a letter stands in for its key until no copy of its replay would be run.
     letters = prune_closed(
         days=settings.LETTER_RETENTION_DAYS, size=settings.PRUNE_BATCH, is_dry_run=is_dry_run
     )

@@ -90,7 +90,7 @@ def prune_keys(service: str, *, before: datetime, size: int, is_dry_run: bool = 
 
     What a keeper names stays, and is looked at again by the next run.
     """
-    keepers = (keys_of_unfinished_sagas, _among(waiting_keys(before)), *KEEPERS)
+    keepers = (keys_of_unfinished_sagas, keys_of_dead_letters, _among(waiting_keys(before)))
     place: tuple[datetime, int] = (datetime.min.replace(tzinfo=UTC), 0)
     database = settings.SERVICES[service]
     while True:
@@ -140,11 +140,7 @@ def waiting_keys(before: datetime) -> set[str]:
 
 def keys_of_dead_letters(keys: Sequence[Key], before: datetime) -> set[str]:
     """Keys of dead letters, which may be replayed for as long as they are stored and not handled after all."""
-    return needed_keys([key.key for key in keys])
-
-
-KEEPERS: tuple[Keeper, ...] = (keys_of_dead_letters,)
-"""Further reasons to keep keys."""
+    return needed_keys([key.key for key in keys], before=before)
 
 
 def _among(needed: Iterable[str]) -> Keeper:

@@ -13,6 +13,13 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(CELERY_DB_REUSE_MAX=1_000_000_000)
 
 
+@signals.beat_init.connect(weak=False)
+def _tell_beat(sender: Any = None, **_: Any) -> None:
+    from messaging.worker_port import tell_beat
+
+    tell_beat(sender)
+
+
 @signals.import_modules.connect(weak=False)
 def _serve(sender: Any = None, **_: Any) -> None:
     from django.conf import settings

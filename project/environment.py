@@ -31,6 +31,14 @@ def text(name: str, default: str) -> str:
     return os.environ.get(name, "").strip() or default
 
 
+def one_of(name: str, *allowed: str) -> str:
+    """One of these words, the first where the variable is absent."""
+    value = os.environ.get(name, "").strip() or allowed[0]
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} is {value!r}; write one of: {', '.join(allowed)}.")
+    return value
+
+
 def flag(name: str) -> bool:
     """True or false; absent is false."""
     value = os.environ.get(name, "").strip().lower()
@@ -59,6 +67,22 @@ def whole(name: str, default: int, *, least: int = 0) -> int:
     if value != int(value):
         raise ImproperlyConfigured(f"{name} is {value}; write a whole number.")
     return int(value)
+
+
+def port(name: str) -> int:
+    """A port's number; 0 where the variable is absent."""
+    value = whole(name, 0)
+    if value > 65535:
+        raise ImproperlyConfigured(f"{name} is {value}, which is no port. Give a number from 1 to 65535.")
+    return value
+
+
+def token(name: str, *, least: int) -> str:
+    """A secret of at least so many characters; empty where the variable is absent."""
+    value = os.environ.get(name, "").strip()
+    if value and len(value) < least:
+        raise ImproperlyConfigured(f"{name} is shorter than {least} characters: it could be guessed.")
+    return value
 
 
 def listed(name: str) -> list[str]:

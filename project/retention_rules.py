@@ -7,6 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 SAFETY = 10
 """So many times longer than the longest that is planned for: queues fill, and people sleep."""
 DAY = 86_400.0
+MARGIN_DAYS = 1.0
+"""By so much longer than keys is kept what stands in for one: the limit is raised now and then, not all the time."""
 
 
 def refuse_broken_promises(
@@ -15,12 +17,12 @@ def refuse_broken_promises(
     waits: Mapping[str, float],
     deletion_grace: float,
     task_time_limit: float,
-    at_least_as_long: Mapping[str, float],
+    kept_longer: Mapping[str, float],
 ) -> None:
     """Raise `ImproperlyConfigured`, naming both settings, where a retention is too short.
 
     `waits` are the seconds that a message may take by each setting, until which a copy of it may come;
-    `at_least_as_long` the days that other rows are kept which stand in for a key.
+    `kept_longer` the days that other rows are kept which stand in for a key.
     """
     _refuse_waits(waits, key_retention_days=key_retention_days)
     if deletion_grace < task_time_limit:
@@ -28,11 +30,11 @@ def refuse_broken_promises(
             f"KEY_DELETION_GRACE is {deletion_grace:g} s, but by CELERY_TASK_TIME_LIMIT a statement may run for "
             f"{task_time_limit:g} s: keys must not be deleted under it."
         )
-    for name, days in at_least_as_long.items():
-        if days < key_retention_days:
+    for name, days in kept_longer.items():
+        if days < key_retention_days + MARGIN_DAYS:
             raise ImproperlyConfigured(
-                f"{name} is {days:g}, but KEY_RETENTION_DAYS is {key_retention_days:g}: these rows must be kept at "
-                "least as long as keys, or a late copy meets neither."
+                f"{name} is {days:g}, but KEY_RETENTION_DAYS is {key_retention_days:g}: these rows must be kept for "
+                f"{MARGIN_DAYS:g} day more than keys, or a late copy meets neither."
             )
 
 

@@ -62,13 +62,23 @@ STEP_DEADLINE = env.number("STEP_DEADLINE", 60, least=0.1)
 """Seconds from sending a saga step's command until the step is overdue."""
 STEP_REPEAT_LONGEST = env.number("STEP_REPEAT_LONGEST", 300, least=0.1)
 """Longest pause, in seconds, between two sendings of a command that is repeated until it is answered."""
-RELAY_BATCH = env.whole("RELAY_BATCH", 200, least=1)
+RELAY_BATCH = env.whole("RELAY_BATCH", 500, least=1)
 RELAY_POLL = env.number("RELAY_POLL", 5, least=0.1)
 """Seconds between looks at the outbox when no notification comes."""
 ORCHESTRATOR_BATCH = env.whole("ORCHESTRATOR_BATCH", 50, least=1)
 ORDER_PAGE_STREAMS = env.whole("ORDER_PAGE_STREAMS", 24, least=1)
 """How many order pages of one web process may wait for news at once; the others ask again and again."""
 WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", 2, least=1)
+
+# --- seeing ----------------------------------------------------------------------------------------------
+
+PROCESS_PORT = env.port("PROCESS_PORT")
+"""Where a background process answers /metrics, /healthz and /readyz; 0: nowhere."""
+PROCESS_HOST = env.text("PROCESS_HOST", "127.0.0.1")
+PROCESS_STALL = env.number("PROCESS_STALL", 60, least=5)
+"""Seconds after which a main loop that has not turned counts as dead."""
+METRICS_TOKEN = env.token("METRICS_TOKEN", least=16)
+"""Who reads /metrics shows it; without one, this machine alone may."""
 
 # --- what is kept, and how long --------------------------------------------------------------------------
 
@@ -124,6 +134,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "project.tracing.trace_of_request",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -167,7 +178,7 @@ WHITENOISE_USE_FINDERS = True
 
 # --- security --------------------------------------------------------------------------------------------
 
-_is_https = env.flag("HTTPS")
+_is_https = IS_BEHIND_PROXY = env.flag("HTTPS")
 """True where a proxy in front speaks TLS: cookies are then sent over HTTPS only."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
 SECURE_SSL_REDIRECT = _is_https
@@ -193,12 +204,17 @@ CONTENT_SECURITY_POLICY = {
 
 # --- logs ------------------------------------------------------------------------------------------------
 
+_log_format = env.one_of("LOG_FORMAT", "text", "json")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"not_readiness": {"()": "project.logs.NotReadiness"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "project.logs.LineFormatter"},
+        "json": {"()": "project.logs.JsonFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": _log_format}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO").upper()},
     "loggers": {
         # A shop that is not ready answers 503 to whoever asks; that is its answer and no error.
@@ -239,12 +255,16 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_HEARTBEAT = 30
-# Seconds. A worker says goodbye to a lost connection and would wait for the answer of a peer that hangs for ever.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"read_timeout": 20, "write_timeout": 20}
+# Confirms are for what Celery itself publishes, such as operators' jobs; messages leave through the outbox. The
+# timeouts (seconds) are for a worker that says goodbye to a lost connection: a peer that hangs would never answer.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True, "read_timeout": 20, "write_timeout": 20}
 CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 # Beat would otherwise name `celery.backend_cleanup` too, which nobody runs: results are pruned with the rest.
 CELERY_RESULT_EXPIRES = None
+CELERY_RESULT_EXTENDED = True  # with the name of the job
+# How long beat may sleep between two looks at its schedule; its /healthz goes by that.
+CELERY_BEAT_MAX_LOOP_INTERVAL = 20
 CELERY_BEAT_SCHEDULER = "operations.beat:ConfirmingScheduler"
 
 refuse_broken_promises(
@@ -259,7 +279,7 @@ refuse_broken_promises(
     },
     deletion_grace=KEY_DELETION_GRACE,
     task_time_limit=CELERY_TASK_TIME_LIMIT,
-    at_least_as_long={
+    kept_longer={
         "FAILURE_RETENTION_DAYS": FAILURE_RETENTION_DAYS,
         "LETTER_RETENTION_DAYS": LETTER_RETENTION_DAYS,
     },

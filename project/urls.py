@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from operations.health import healthz, readyz
+from operations.metrics import metrics
 
 admin.site.site_header = admin.site.site_title = "Makegood"
 admin.site.index_title = "Operations"
@@ -12,5 +13,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", metrics),
     path("", include("orders.urls")),
 ]

@@ -157,7 +157,8 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "took": duration(step.sent_at, step.finished_at),
         "failure": step.failure.replace("_", " ") or "–",
         "problem": step.problem,
-        "letter": step.letter_id,
+        "letter": step.letter_id
+        and page_of("deadletters_deadletter", f"dead letter {step.letter_id}", id=step.letter_id),
         "is_letter_discarded": step.letter_id is not None and step.letter_id == step.discarded_letter_id,
     }
 

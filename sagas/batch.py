@@ -1,6 +1,6 @@
 """Many messages in one transaction: keys claimed in sorted order, sagas locked by id, decided in arrival order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from django.conf import settings
 
 from contracts.message import Event, Message
 from contracts.sagas import CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter
-from messaging import idempotency, replays, topology
+from messaging import idempotency, replays, topology, tracing
 from messaging.envelope import Envelope, new_message_id
 from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage, delete_statement
@@ -50,7 +50,8 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
             work.add_statement(statement)
         if notes:
             work.add_statement(records.note_statement(notes))
-        _keep_deadlines(sagas.values(), work)
+        traces = {_saga_of(incoming): incoming.envelope.traceparent for incoming in fresh}
+        _keep_deadlines(sagas.values(), work, traces)
         failpoint("orchestrator.decided")
 
 
@@ -187,9 +188,10 @@ def _outgoing(sending: Sending, loaded: LoadedSaga, *, cause: Envelope, now: dat
         step_try=sending.step_try,
         is_compensation=sending.is_compensation,
     )
+    message_id, wire_type = new_message_id(), sending.command.wire_type
     envelope = Envelope(
-        message_id=new_message_id(),
-        type=sending.command.wire_type,
+        message_id=message_id,
+        type=wire_type,
         idempotency_key=key,
         correlation_id=loaded.correlation_id,
         causation_id=cause.message_id,
@@ -197,7 +199,7 @@ def _outgoing(sending: Sending, loaded: LoadedSaga, *, cause: Envelope, now: dat
         saga_id=saga_id,
         step=sending.step,
         step_try=sending.step_try,
-        traceparent=cause.traceparent,
+        traceparent=tracing.outgoing(wire_type, message_id=message_id, cause=cause.traceparent),
     )
     return OutgoingMessage(
         envelope=envelope,
@@ -209,7 +211,7 @@ def _outgoing(sending: Sending, loaded: LoadedSaga, *, cause: Envelope, now: dat
     )
 
 
-def _keep_deadlines(sagas: Any, work: UnitOfWork) -> None:
+def _keep_deadlines(sagas: Any, work: UnitOfWork, traces: Mapping[UUID | None, str | None]) -> None:
     """One outbox row a saga, due when it is to be looked at next; none for a saga that waits for nothing."""
     over: list[str] = []
     for loaded in sagas:
@@ -230,6 +232,7 @@ def _keep_deadlines(sagas: Any, work: UnitOfWork) -> None:
                     idempotency_key=str(message_id),
                     correlation_id=loaded.correlation_id,
                     occurred_at=work.now,
+                    traceparent=tracing.child_of(traces.get(saga.id)),
                 ),
                 body=command.to_payload(),
                 service=SERVICE,

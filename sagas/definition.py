@@ -101,6 +101,10 @@ class Saga(msgspec.Struct, frozen=True):
         replies = (event for step in self.steps for event in (step.done, step.refused, step.undone) if event)
         return {self.starts.wire_type, *(event.wire_type for event in replies)}
 
+    def command_types(self) -> set[str]:
+        """The wire types of every command that it may send."""
+        return {command.wire_type for step in self.steps for command in (step.command, step.undo) if command}
+
 
 def build(command: type[Command], data: dict[str, Any], **more: Any) -> Command:
     """The command, each field taken by its name from what has been said in the saga so far."""

@@ -1,7 +1,7 @@
 """What the sagas listen to. They have a consumer of their own, the orchestrator, instead of a worker."""
 
 from contracts.sagas import CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter
-from messaging.handling import subscribe
+from messaging.handling import sends, subscribe
 from sagas.registry import DEFINITIONS
 
 SERVICE = "sagas"
@@ -11,3 +11,4 @@ MESSAGE_TYPES = {command.wire_type for command in COMMANDS}.union(
 )
 
 subscribe(SERVICE, MESSAGE_TYPES)
+sends(SERVICE, {CheckDeadlines.wire_type}.union(*(saga.command_types() for saga in DEFINITIONS.values())))

@@ -16,8 +16,10 @@ from amqp.exceptions import AMQPError
 from kombu import Connection, Queue
 from kombu import Consumer as KombuConsumer
 
+from messaging import metrics
 from messaging.delivery import Delivery
 from sagas.errors import UnreadableDelivery
+from sagas.handlers import SERVICE
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,8 @@ class Intake:
             is_redelivered=bool(info.get("redelivered")),
             delivery_count=count if isinstance(count, int) else 0,
         )
+        if delivery.was_delivered_before:
+            metrics.message_redelivered(SERVICE)
         self._waiting.append(Received(message, delivery))
 
 

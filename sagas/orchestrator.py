@@ -7,17 +7,20 @@ alone is told in `sagas/intake.py`.
 
 import logging
 import threading
+import time
 
 from amqp.exceptions import AMQPError
 from django.db import DataError, Error
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from messaging import topology
+from messaging import metrics, topology, vitality
 from messaging.database import is_away, is_repeatable, wait_until_back
 from messaging.delivery import open_message
 from messaging.errors import InvalidMessage
 from messaging.failpoints import failpoint
+from messaging.metrics import Outcome
+from messaging.observing import observing, observing_batch
 from messaging.policies import RetryPolicy
 from messaging.properties import tolerate_any_properties
 from messaging.settlement import Rejected, is_settled, reject_unreadable, settle_failure
@@ -41,8 +44,14 @@ class Orchestrator:
     def run(self) -> None:
         """Consume until stopped; a broker that is away is waited for."""
         tolerate_any_properties()
+        with vitality.main_loop(SERVICE):
+            vitality.waits(SERVICE, "it does not consume yet")
+            self._run()
+
+    def _run(self) -> None:
         pause = 0.1
         while not self._stop.is_set():
+            vitality.turned()
             connection = Connection(self._broker_url, heartbeat=30, connect_timeout=5)
             try:
                 connection.ensure_connection(max_retries=1)
@@ -52,6 +61,7 @@ class Orchestrator:
                 self._consume(connection)
             except (OSError, AMQPError, OperationalError, UnreadableDelivery) as error:
                 # What was delivered here is delivered again; what cannot be read, until the broker moves it.
+                vitality.waits(SERVICE, f"it has no connection to the broker ({type(error).__name__})")
                 log.warning("orchestrator: connecting anew after %s: %s", type(error).__name__, error)
                 self._stop.wait(pause)
                 pause = min(1.0, pause * 2)
@@ -63,7 +73,9 @@ class Orchestrator:
         queue = topology.queue_of(SERVICE)
         queue.no_declare = True
         intake = Intake(connection, queue, batch_size=self._batch_size)
+        vitality.waits(SERVICE, None)
         while not self._stop.is_set():
+            vitality.turned()
             connection.heartbeat_check()
             batch = intake.next_batch()
             if batch:
@@ -86,21 +98,29 @@ class Orchestrator:
             return
         failpoint("orchestrator.received")
         if len(opened) > 1:
+            begun = time.monotonic()
             try:
-                _until_answered([incoming for _, incoming in opened])
+                with observing_batch([received.delivery for received, _ in opened], service=SERVICE):
+                    _until_answered([incoming for _, incoming in opened])
             except Exception as error:  # one of them is bad, and handling them one by one shows which
                 log.warning(
                     "orchestrator: a batch of %d failed, taking its messages singly: %s", len(opened), error
                 )
+                metrics.batch_failed()
             else:
                 failpoint("orchestrator.committed")
                 for received, _ in opened:
                     received.message.ack()
+                _count_batch([incoming for _, incoming in opened], seconds=time.monotonic() - begun)
                 return
         for received, incoming in opened:
-            self._handle_one(received, incoming)
+            begun = time.monotonic()
+            with observing(received.delivery, service=SERVICE):
+                outcome = self._handle_one(received, incoming)
+            _count_one(incoming, outcome, seconds=time.monotonic() - begun)
 
-    def _handle_one(self, received: Received, incoming: Incoming) -> None:
+    def _handle_one(self, received: Received, incoming: Incoming) -> Outcome:
+        outcome = Outcome.HANDLED
         while True:
             try:
                 _until_answered([incoming])
@@ -110,18 +130,34 @@ class Orchestrator:
                     if settle_failure(
                         error, envelope=incoming.envelope, delivery=received.delivery, service=SERVICE
                     ):
+                        outcome = Outcome.FAILED
                         break
                 except Rejected:
                     received.message.reject(requeue=False)
-                    return
+                    return Outcome.REJECTED
         failpoint("orchestrator.committed")
         received.message.ack()
+        return outcome
 
     def _reject(self, received: Received, error: InvalidMessage) -> None:
         try:
             reject_unreadable(error, delivery=received.delivery, service=SERVICE)
         except Rejected:
             received.message.reject(requeue=False)
+
+
+def _count_batch(batch: list[Incoming], *, seconds: float) -> None:
+    metrics.batch_decided(len(batch), seconds=seconds)
+    for incoming in batch:
+        metrics.message_handled(SERVICE, incoming.envelope.type, Outcome.HANDLED, seconds / len(batch))
+
+
+def _count_one(incoming: Incoming, outcome: Outcome, *, seconds: float) -> None:
+    metrics.message_handled(SERVICE, incoming.envelope.type, outcome, seconds)
+    if outcome is Outcome.HANDLED:
+        metrics.batch_decided(1, seconds=seconds)
+    else:
+        metrics.attempt_failed(SERVICE, incoming.envelope.type, is_final=outcome is Outcome.REJECTED)
 
 
 def _until_answered(batch: list[Incoming]) -> None:

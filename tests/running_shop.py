@@ -86,8 +86,11 @@ class RunningShop:
     def use(self, environment: dict[str, str]) -> None:
         """Let the processes, before they are started, have this environment."""
         self.environment = environment
+        table = self.table(environment)
+        self.ports = {process.name: process.port for process in table if process.port is not None}
+        """Where each process answers /metrics, /healthz and /readyz."""
         self.processes = Supervisor(
-            self.table(environment),
+            table,
             sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
         )
 

@@ -33,6 +33,7 @@ idempotency key
 dead letter
 poison message
 consumer group
+circuit breaker
 correlation id
 causation id
 unit of work
@@ -95,6 +96,7 @@ def test_every_state_is_published():
     from billing.models import Payment
     from deadletters.models import DeadLetter, Replay
     from inventory.models import Reservation
+    from messaging.models import CircuitBreaker
     from orders.models import Order
     from sagas.decide import SagaStatus, StepStatus
     from shipping.models import Shipment
@@ -102,7 +104,7 @@ def test_every_state_is_published():
     published = (ROOT / "docs" / "lifecycle.md").read_text()
     kinds = (
         *(SagaStatus, StepStatus, Order.Status, Payment.State, Reservation.State, Shipment.State),
-        *(DeadLetter.State, Replay.Outcome),
+        *(DeadLetter.State, Replay.Outcome, CircuitBreaker.State),
     )
 
     assert [str(state) for kind in kinds for state in kind if not re.search(rf"\b{state}\b", published)] == []

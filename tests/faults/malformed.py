@@ -25,6 +25,14 @@ def malformed(headers: dict[str, Any], payload: dict[str, Any]) -> dict[str, Cas
     }
 
 
+def with_unreadable_headers(body: bytes) -> amqp.Message:
+    """A message with a time in milliseconds, as many a Java client writes it: beyond what Python's times can hold."""
+    table = b"\x02atT" + (1_795_435_200_000_000).to_bytes(8, "big")
+    message = amqp.Message(body)
+    message._serialize_properties = lambda: b"\x20\x00" + len(table).to_bytes(4, "big") + table
+    return message
+
+
 def _bodies(headers: dict[str, Any], payload: dict[str, Any]) -> dict[str, Case]:
     field = next(iter(payload))
     bodies: dict[str, str | bytes] = {
@@ -166,11 +174,3 @@ def publish(connection: Connection, queue: str, name: str, case: Case) -> None:
         exchange="",
         routing_key=queue,
     )
-
-
-def with_unreadable_headers(body: bytes) -> amqp.Message:
-    """A message with a time in milliseconds, as many a Java client writes it: beyond what Python's times can hold."""
-    table = b"\x02atT" + (1_795_435_200_000_000).to_bytes(8, "big")
-    message = amqp.Message(body)
-    message._serialize_properties = lambda: b"\x20\x00" + len(table).to_bytes(4, "big") + table
-    return message

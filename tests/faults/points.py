@@ -23,5 +23,9 @@ POINTS = (
 )
 """All that orders come by; those of one process stand apart, since its supervisor waits longer each time it dies."""
 
-ELSEWHERE = ("collector.stored", "collector.committed", "prune.raised", "prune.deleted")
-"""Their processes are killed by the tests of the collector and of pruning."""
+ELSEWHERE = (
+    *("collector.stored", "collector.committed", "prune.raised", "prune.deleted"),
+    *("migration.waiting_room_bound", "migration.queue_unbound", "migration.window_published"),
+    *("migration.queue_deleted", "migration.queue_declared", "migration.moved_back"),
+)
+"""Their processes are killed by the tests of the collector, of pruning and of a queue's migration."""

@@ -24,7 +24,8 @@ def test_malformed_messages_become_dead_letters_and_their_consumer_goes_on(
     if service == "sagas":
         cases = {name: case for name, case in cases.items() if not is_good_enough_for_sagas(name)}
     run = uuid4().hex
-    with Connection(settings.BROKER_URL) as connection:
+    # Without confirms the broker may lose what it has not stored when the connection ends.
+    with Connection(settings.BROKER_URL, transport_options={"confirm_publish": True}) as connection:
         for name, (properties, headers, body) in cases.items():
             publish(connection, service, name, (properties, {**headers, "x-run": run}, body))
         unreadable = with_unreadable_headers(run.encode())

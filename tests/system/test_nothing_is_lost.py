@@ -41,7 +41,7 @@ def test_five_hundred_orders_end_as_they_must(shop: RunningShop) -> None:
     assert_all_went_well(shop, summary)
 
 
-@pytest.mark.parametrize("name", ["billing-worker", "inventory-worker", "relay", "orchestrator"])
+@pytest.mark.parametrize("name", ["billing-worker", "inventory-worker", "relay", "orchestrator", "collector"])
 def test_killing_a_process_loses_nothing(shop: RunningShop, name: str) -> None:
     with shop.placing(*ORDERS) as summary:
         killed = shop.processes.kill(name)

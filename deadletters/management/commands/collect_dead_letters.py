@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from deadletters.collector import Collector
+from deadletters.collector import DATABASE, NAME, Collector
+from messaging.database import name_sessions
+from messaging.process_port import process_port
 from messaging.topology import TopologyError
 
 
@@ -19,6 +21,8 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         try:
-            Collector(broker_url=settings.BROKER_URL, stop=stop).run()
+            name_sessions(NAME, database=DATABASE)
+            with process_port(databases=[DATABASE]):
+                Collector(broker_url=settings.BROKER_URL, stop=stop).run()
         except TopologyError as error:
             raise CommandError(str(error)) from error

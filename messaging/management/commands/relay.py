@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from messaging.process_port import process_port
 from messaging.relay import run_relays
 
 
@@ -20,4 +21,5 @@ class Command(BaseCommand):
         databases = sorted(set(settings.SERVICES.values()))
         self.stdout.write(f"relay: serving the outboxes of {', '.join(databases)}")
         self.stdout.flush()
-        run_relays(databases=databases, broker_url=settings.BROKER_URL, stop=stop)
+        with process_port(databases=databases):
+            run_relays(databases=databases, broker_url=settings.BROKER_URL, stop=stop)

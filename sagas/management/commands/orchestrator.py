@@ -7,10 +7,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from messaging.database import name_sessions
+from messaging.process_port import process_port
 from messaging.topology import TopologyError
 from sagas.errors import MissingDefinition
+from sagas.handlers import SERVICE
 from sagas.models import SagaRecord
 from sagas.orchestrator import Orchestrator
+from sagas.records import DATABASE
 from sagas.registry import definition
 
 
@@ -21,12 +25,15 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
+        name_sessions(SERVICE, database=DATABASE)
         running = SagaRecord.objects.filter(finished_at__isnull=True).order_by()
         try:
             for name, version in running.values_list("name", "version").distinct():
                 definition(name, version)
-            Orchestrator(
+            orchestrator = Orchestrator(
                 broker_url=settings.BROKER_URL, batch_size=settings.ORCHESTRATOR_BATCH, stop=stop
-            ).run()
+            )
+            with process_port(databases=[DATABASE]):
+                orchestrator.run()
         except (MissingDefinition, TopologyError) as error:
             raise CommandError(str(error)) from error

@@ -15,7 +15,7 @@ from messaging import topology
 from messaging.handling import policy_of
 from messaging.models import CircuitBreaker, FailedAttempt, OutboxMessage
 from orders.models import Order
-from sagas.models import SagaRecord
+from sagas.models import SagaRecord, StepRecord
 from tests.integration.admin.records import (
     EMAIL,
     IN_EVERY_DATABASE,
@@ -117,6 +117,27 @@ def test_a_saga_shows_its_steps_in_words_and_its_messages_with_bodies(superuser,
 
 def test_the_list_of_sagas_says_what_each_waits_for(superuser, order_id):
     assertContains(superuser.get(list_of("sagas.sagarecord")), "waits for authorize (sent, sent 2×)")
+
+
+def test_a_saga_that_needs_a_person_is_found_and_shows_its_dead_letter(superuser, order_id):
+    other_order, letter_id = record_order(), uuid4()
+    StepRecord.objects.filter(saga__correlation_id=order_id, name="authorize").update(
+        status="held", deadline_at=None, letter_id=letter_id, problem="ValueError: the gateway says nonsense"
+    )
+
+    found = superuser.get(list_of("sagas.sagarecord"), {"needs_a_person": "yes"})
+    page = superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id))
+
+    assertContains(found, "needs a person for authorize (held)")
+    assertNotContains(found, other_order)
+    assertContains(page, '<span class="badge badge-bad">held</span>', html=True)
+    for shown in ("ValueError: the gateway says nonsense", f"dead letter {letter_id}", f"?id={letter_id}"):
+        assertContains(page, shown)
+    assertNotContains(page, "discarded")
+    StepRecord.objects.filter(letter_id=letter_id).update(discarded_letter_id=letter_id)
+    assertContains(
+        superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id)), ", discarded"
+    )
 
 
 def test_the_reason_of_an_order_is_a_filter(superuser, order_id):

@@ -84,7 +84,7 @@ class Dying:
         """The message as one that was with each of the consumers that died."""
         envelope = envelope or an_envelope(message)
         self.publish(service, message, envelope)
-        for _ in range(topology.DELIVERY_LIMIT + 1):
+        for _ in range(settings.DELIVERY_LIMIT + 1):
             assert self.reject(service, requeue=True)
         return envelope
 

@@ -14,7 +14,7 @@ from deadletters.models import DeadLetter, Replay
 from messaging.envelope import utc_now
 from messaging.models import FailedAttempt, OutboxMessage
 from tests.builders import NOON, a_step_key, an_envelope, reserve_stock
-from tests.system.test_malformed_messages import malformed, with_unreadable_headers
+from tests.faults.malformed import malformed, with_unreadable_headers
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -52,7 +52,8 @@ def a_saga_command():
 
 
 def test_any_bytes_are_stored_as_they_came(dying, start_collector, letter_of):
-    cases = malformed(reserve_stock(uuid4()))
+    good = reserve_stock(uuid4())
+    cases = malformed(an_envelope(good).to_headers(), good.to_payload())
     marks = {
         name: dying.of_bytes("inventory", body, headers, **properties)
         for name, (properties, headers, body) in cases.items()

@@ -32,11 +32,24 @@ def test_letters_closed_for_long_go_with_their_log_and_the_others_stay():
     assert DeadLetter.objects.get(id=follower.id).follows_id is None
 
 
-@pytest.mark.parametrize(("state", "is_needed"), [("open", True), ("discarded", True), ("resolved", False)])
-def test_the_keys_of_letters_that_may_be_replayed_are_needed(state, is_needed):
-    closed_at = None if state == "open" else timezone.now()
+NOW = timezone.now()
+AGO = NOW - timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("state", "closed_at", "is_needed"),
+    [
+        ("open", None, True),
+        ("replaying", None, True),
+        ("discarded", AGO, True),
+        ("resolved", AGO, False),
+        ("resolved", NOW, True),
+    ],
+    ids=["open", "replaying", "may be restored", "resolved long ago", "its replay may still be under way"],
+)
+def test_the_keys_of_letters_that_may_be_replayed_are_needed(state, closed_at, is_needed):
     stem = f"{uuid4()}:reserve:1"
     record_letter(state=state, closed_at=closed_at, idempotency_key=f"{stem}:compensation")
     keys = [f"{stem}:action", f"{stem}:compensation", f"{uuid4()}"]
 
-    assert needed_keys(keys) == (set(keys[:2]) if is_needed else set())
+    assert needed_keys(keys, before=NOW) == (set(keys[:2]) if is_needed else set())

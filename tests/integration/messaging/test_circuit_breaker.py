@@ -297,14 +297,16 @@ def test_of_many_deliveries_at_once_one_is_the_probe(open_circuit, gateway):
     threads = [threading.Thread(target=run, args=(authorization,)) for authorization in authorizations]
     for thread in threads:
         thread.start()
-    together.wait(60)
-    _until(lambda: sum(thread.is_alive() for thread in threads) == 1)
-    assert len(gateway.calls) == 1
-    assert open_circuit.row.probing_until > utc_now()
-    assert sum(authorization.rows != [] for authorization in authorizations) == 7
-    may_answer.set()
-    for thread in threads:
-        thread.join(60)
+    try:
+        together.wait(60)
+        _until(lambda: sum(thread.is_alive() for thread in threads) == 1)
+        assert len(gateway.calls) == 1
+        assert open_circuit.row.probing_until > utc_now()
+        assert sum(authorization.rows != [] for authorization in authorizations) == 7
+    finally:
+        may_answer.set()
+        for thread in threads:
+            thread.join(60)
 
     assert not open_circuit.is_open
     assert len(gateway.calls) == 1

@@ -1,6 +1,7 @@
 """An ordered consumer is given each stream's events once, in order, whatever the broker does."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,8 +15,9 @@ from messaging.envelope import utc_now
 from messaging.errors import PermanentError, TransientError
 from messaging.gaps import gaps
 from messaging.handling import GatewayHandler, Handler
-from messaging.models import HeldBackMessage, IdempotencyKey, OutboxMessage, SkippedEvents
+from messaging.models import HeldBackMessage, IdempotencyKey, KeyRetention, OutboxMessage, SkippedEvents
 from messaging.settlement import Rejected
+from tests.builders import NOON
 from tests.integration.messaging.ordered_consumer import (
     DATABASE,
     SERVICE,
@@ -239,15 +241,19 @@ def test_an_ordered_event_is_never_handled_in_batches(consumer):
         handling.complete_ordered_consumers()
 
 
-def test_two_workers_on_one_stream_take_turns_and_other_streams_do_not_wait(consumer):
-    """The second event's worker waits for the first's transaction, and then finds its turn come."""
+@pytest.mark.parametrize("sequence", [2, 3], ids=["a copy of the same event", "the next event"])
+def test_two_workers_on_one_stream_take_turns_and_other_streams_do_not_wait(consumer, eventually, sequence):
+    """Whoever comes second waits for the first one's transaction, and only then finds out whether it is its turn."""
     stream, other = a_stream(), a_stream()
+    deliver(an_event(stream, 1))
+    second = an_event(stream, 2)
+    competitor = second if sequence == 2 else an_event(stream, sequence)
     is_inside, may_end = threading.Event(), threading.Event()
 
     def dwell(envelope):
-        if (envelope.stream, envelope.sequence) == (stream, 1):
+        if (envelope.stream, envelope.sequence) == (stream, 2):
             is_inside.set()
-            assert may_end.wait(timeout=60)
+            assert may_end.wait(timeout=120)
 
     consumer.before = dwell
     failures: list[BaseException] = []
@@ -260,20 +266,31 @@ def test_two_workers_on_one_stream_take_turns_and_other_streams_do_not_wait(cons
         finally:
             connections.close_all()
 
-    first = threading.Thread(target=handle, args=(an_event(stream, 1),))
-    second = threading.Thread(target=handle, args=(an_event(stream, 2),))
-    first.start()
-    assert is_inside.wait(timeout=60)
-    second.start()
-    deliver(an_event(other, 1))
-    assert consumer.handled(other) == [1], "another stream is not held up"
-    assert second.is_alive() or failures, "the second event of the stream waits"
-    may_end.set()
-    for thread in (first, second):
-        thread.join(timeout=60)
+    workers = [threading.Thread(target=handle, args=(delivery,)) for delivery in (second, competitor)]
+    try:
+        workers[0].start()
+        assert is_inside.wait(timeout=60)
+        workers[1].start()
+        eventually(_somebody_waits_for_the_position, timeout=60)
+        deliver(an_event(other, 1))
+        assert consumer.handled(other) == [1], "another stream is not held up"
+    finally:
+        may_end.set()
+        for worker in workers:
+            worker.join(timeout=120)
 
     assert failures == []
-    assert consumer.handled(stream) == [1, 2]
+    assert consumer.handled(stream) == list(range(1, sequence + 1))
+    assert (held_back(stream), take_outgoing(stream)) == ([], [])
+
+
+def _somebody_waits_for_the_position() -> bool:
+    with connections[DATABASE].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock' AND query LIKE '%messaging_streamposition%FOR UPDATE'"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_twelve_workers_with_shuffled_copies_keep_every_stream_in_order(consumer):
@@ -408,3 +425,25 @@ def test_skipping_never_loses_what_has_arrived(consumer, stream, sequence, reaso
 
     assert (position(known), held_back(known)) == (1, [4])
     assert not SkippedEvents.objects.using(DATABASE).filter(stream=named).exists()
+
+
+@pytest.mark.parametrize("asks_a_gateway", [False, True], ids=["plain", "asking a gateway"])
+def test_an_event_that_was_held_back_longer_than_keys_are_kept_is_handled(
+    committed, monkeypatch, asks_a_gateway
+):
+    """The position tells it from a copy, whatever its age; no key that may be gone is asked."""
+    consumer = AskingConsumer(monkeypatch) if asks_a_gateway else OrderedConsumer(monkeypatch)
+    stream = a_stream("order" if asks_a_gateway else "payment")
+    first, second = an_event(stream, 1), an_event(stream, 2)
+    deliver(second)
+    limits = KeyRetention.objects.using(DATABASE)
+    limits.create(service=SERVICE, keys_kept_since=NOON + timedelta(days=1), raised_at=utc_now())
+    try:
+        deliver(first)
+        (goes_on,) = take_outgoing(stream)
+        deliver(goes_on)
+    finally:
+        limits.filter(service=SERVICE).delete()
+
+    assert position(stream) == 2
+    assert len(consumer.concluded if asks_a_gateway else consumer.handled(stream)) == 2

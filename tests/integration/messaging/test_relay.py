@@ -152,6 +152,32 @@ def test_an_unreadable_row_stays_with_its_error_and_holds_up_no_other(start_rela
     assert len(take("orders")) == 1
 
 
+def test_a_message_that_no_frame_can_carry_stays_with_its_error_and_holds_up_no_other(
+    start_relay, take, eventually
+):
+    (bad,) = write(*commands(), routing_key="x" * 300)
+    others = write(*commands(5))
+    start_relay()
+
+    eventually(lambda: [row.message_id for row in waiting() if row.failures] == [bad] and len(waiting()) == 1)
+
+    assert "it cannot be sent" in waiting()[0].last_error
+    assert [message.headers["id"] for message in take("orders")] == [str(one) for one in others]
+
+
+def test_a_message_larger_than_a_frame_arrives_whole(start_relay, take, eventually):
+    (large,) = write(*commands())
+    OutboxMessage.objects.using(ORDERS).filter(message_id=large).update(body={"text": "ä" * 300_000})
+    write(*commands())
+    start_relay()
+
+    eventually(is_empty)
+
+    bodies = [json.loads(message.body)[0][0] for message in take("orders")]
+    assert bodies[0] == {"text": "ä" * 300_000}
+    assert len(bodies) == 2
+
+
 def test_a_row_with_a_known_key_is_moved_and_not_doubled(start_relay, take, eventually):
     """A saga's deadline has one row: what ends or moves the deadline finds it again."""
     key = f"deadline-{uuid4()}"

@@ -28,7 +28,8 @@ def test_a_queue_with_other_arguments_is_named_and_left_alone(broker, broker_url
                 with (
                     Connection(broker_url) as other,
                     pytest.raises(
-                        topology.TopologyError, match=r"'shipping' exists with other arguments.*delete it"
+                        topology.TopologyError,
+                        match=r"'shipping' exists with other arguments.*migrate_queue shipping",
                     ),
                 ):
                     check(other)

@@ -85,11 +85,14 @@ def test_an_event_that_nobody_handles_is_stored_and_not_sent(bookkeeping):
     assert bookkeeping("orders").outgoing(order_id) == []
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 def test_the_envelope_tells_the_story(bookkeeping):
     """Correlation names the order, causation the message before, and a reply bears its saga and step."""
     order_id, saga_id = uuid4(), uuid4()
     cause = an_envelope(
-        ConfirmOrder(order_id=order_id), saga_id=saga_id, step="confirm", step_try=1, traceparent="00-trace"
+        ConfirmOrder(order_id=order_id), saga_id=saga_id, step="confirm", step_try=1, traceparent=TRACE
     )
     with unit_of_work("inventory", cause=cause):
         reserved = StockReserved(order_id=order_id, lines=TWO_MUGS)
@@ -100,7 +103,8 @@ def test_the_envelope_tells_the_story(bookkeeping):
     assert row.headers["causation_id"] == str(cause.message_id)
     assert (row.headers["saga_id"], row.headers["step"]) == (str(saga_id), "confirm")
     assert (row.headers["stream"], row.headers["sequence"]) == (f"reservation-{order_id}", 1)
-    assert row.headers["traceparent"] == "00-trace"
+    assert row.headers["traceparent"][:36] == TRACE[:36]
+    assert row.headers["traceparent"][36:52] != TRACE[36:52]
     assert row.headers["idempotency_key"] == row.headers["message_id"] == str(row.message_id)
     (recorded,) = store.read(f"reservation-{order_id}", database=settings.SERVICES["inventory"])
     assert recorded.metadata["message_id"] == str(row.message_id)

@@ -13,14 +13,16 @@ from django.core.management import call_command
 from django.db import connections
 from django_celery_results.models import TaskResult
 
+from deadletters.models import DeadLetter
 from messaging import failpoints
 from messaging.models import FailedAttempt, IdempotencyKey, KeyRetention, OutboxMessage
 from messaging.retention import CLOCK_TOLERANCE, IS_TOO_OLD
-from operations import pruning, pruning_keys
+from operations import pruning
 from operations.pruning import aged_tables, prune, prune_aged
 from operations.pruning_keys import prune_keys, raise_limit, ripe_limit
 from orders.models import ApiRequest, Checkout
 from sagas.models import SagaRecord
+from tests.integration.admin.records import record_letter
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -35,7 +37,7 @@ DAYS = (datetime.now(UTC) - LIMIT).days
 @pytest.fixture(autouse=True)
 def long_retention(committed, settings):
     """Nothing younger than `LIMIT` is pruned here, and the limits are gone afterwards."""
-    for name in ("KEY", "FAILURE", "REQUEST", "RESULT"):
+    for name in ("KEY", "FAILURE", "LETTER", "REQUEST", "RESULT"):
         setattr(settings, f"{name}_RETENTION_DAYS", DAYS)
     settings.PRUNE_BATCH = 10
     yield
@@ -172,13 +174,15 @@ def test_a_key_that_nothing_is_known_of_stays(settings, key):
     assert is_there(settings, key)
 
 
-def test_what_a_further_keeper_names_stays(settings, monkeypatch):
-    """The seam for dead letters: their keys stay for as long as the letter may be replayed."""
+def test_a_dead_letter_that_may_be_replayed_keeps_its_key(settings):
     kept, free = a_key(settings), a_key(settings)
-    monkeypatch.setattr(pruning_keys, "KEEPERS", (lambda keys, before: {kept},))
+    letter = record_letter(idempotency_key=kept)
 
     assert prune_inventory() == 1
     assert (is_there(settings, kept), is_there(settings, free)) == (True, False)
+
+    DeadLetter.objects.filter(id=letter.id).update(state="resolved", closed_at=LONG_AGO)
+    assert prune_inventory() == 1
 
 
 def test_keys_that_are_kept_do_not_hide_those_behind_them(settings):

@@ -107,7 +107,7 @@ def test_a_message_that_the_client_library_cannot_read_becomes_a_dead_letter_and
     before, after = Checkout(), Checkout()
     publish(before.placed)
     broker.default_channel.basic_publish(
-        amqp.Message("[]", content_type="application/json", message_id="\ud800", delivery_mode=2),
+        amqp.Message("[]", content_type="application/json", message_id=b"\xff\xfe", delivery_mode=2),
         exchange="",
         routing_key="sagas",
     )

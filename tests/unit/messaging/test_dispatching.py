@@ -165,6 +165,16 @@ def test_nothing_waits_any_more_once_the_connection_is_lost(worker):
     assert worker.turn() == []
 
 
+def test_a_turn_that_the_event_loop_lost_with_the_connection_leaves_nobody_deaf(worker):
+    take(worker, Message("of the lost connection"))
+    worker.soon.clear()  # as the event loop does where one of its callbacks meets the closed socket
+
+    worker.dispatcher.forget()
+    take(worker, Message("of the next one"))
+
+    assert worker.turn() == [["of the next one"]]
+
+
 @pytest.mark.parametrize(("header", "count"), [(None, 0), (0, 0), (3, 3), ("many", 0), ([1], 0)])
 def test_only_a_number_counts_as_the_brokers_count_of_deliveries(header, count):
     message = SimpleNamespace(

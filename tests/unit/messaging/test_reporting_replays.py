@@ -11,7 +11,9 @@ from tests.builders import NOON, an_envelope, reserve_stock
 
 def test_the_report_names_the_replay_and_is_caused_by_the_message():
     command = reserve_stock(uuid4())
-    handled = an_envelope(command, replay_id=uuid4(), traceparent="00-1-2-01")
+    handled = an_envelope(
+        command, replay_id=uuid4(), traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    )
 
     report = replays.succeeded(handled, service="inventory", now=NOON)
 
@@ -26,10 +28,8 @@ def test_the_report_names_the_replay_and_is_caused_by_the_message():
     assert report.envelope.message_id != handled.message_id
     assert report.envelope.replay_id is None
     assert report.envelope.causation_id == handled.message_id
-    assert (report.envelope.correlation_id, report.envelope.traceparent) == (
-        handled.correlation_id,
-        handled.traceparent,
-    )
+    assert report.envelope.correlation_id == handled.correlation_id
+    assert report.envelope.traceparent[:36] == handled.traceparent[:36]
 
 
 def test_what_is_no_replay_cannot_be_reported():

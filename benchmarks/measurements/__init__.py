@@ -1,0 +1,1 @@
+"""Each module measures one thing: `measure(stage, scale)` returns an outcome."""
