@@ -227,13 +227,15 @@ class Workshop(RunningShop):
         """Let a fault last: the time itself is what a test is about, and there is no condition to wait for."""
         time.sleep(seconds)
 
+    def queues(self) -> str:
+        """What the broker says of its queues: name, messages, and how many of them somebody holds."""
+        vhost = self.broker_url.rpartition("/")[2]
+        return self.control_broker("list_queues", "-p", vhost, "name", "messages", "messages_unacknowledged")
+
     def _unfinished(self) -> int:
-        listed = self.control_broker(
-            "list_queues", "-p", self.broker_url.rpartition("/")[2], "name", "messages"
-        )
-        rows = [line.split("\t") for line in listed.splitlines()]
+        rows = [line.split("\t") for line in self.queues().splitlines()]
         return sum(
-            int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit() and not row[0].endswith(".dead")
+            int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit() and not row[0].endswith(".dead")
         )
 
     @staticmethod

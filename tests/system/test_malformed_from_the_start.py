@@ -54,7 +54,8 @@ def test_malformed_messages_that_wait_at_the_start_become_dead_letters(
     try:
         wait_until(all_are_dead, what=f"every message to be a dead letter ({workshop.log_file})", timeout=60)
     except AssertionError as error:
-        raise AssertionError(f"lost or still waiting: {sorted(cases.keys() - set(dead))}") from error
+        missing = sorted(cases.keys() - set(dead))
+        raise AssertionError(f"lost or still waiting: {missing}; {workshop.queues()}") from error
     assert sorted(dead) == sorted(cases)
     assert workshop.processes.restarts(process) == restarts, "a message ended its consumer"
     if service == "trouble":
