@@ -162,7 +162,7 @@ class Dispatcher:
         if first.batch > 1:
             return self._gather(lambda request: request.batch)
         if first.may_be_bundled:
-            fair = -(-len(self._waiting) // self._consumer.pool.limit)
+            fair = -(-len(self._waiting) // self._consumer.controller.semaphore.value)
             room = max(1, min(fair, LARGEST_BUNDLE))
             return self._gather(lambda request: room if request.batch == 1 and request.may_be_bundled else 0)
         return [self._waiting.popleft()]

@@ -15,8 +15,7 @@ from messaging.metrics import Outcome
 class Pool:
     """Children that take what they are given and answer when the test says so."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
         self.given: list[dict[str, Any]] = []
 
     def apply_async(self, target: Any, **given: Any) -> None:
@@ -27,7 +26,7 @@ class Worker:
     """Celery's consumer as far as the dispatcher knows it."""
 
     def __init__(self, children: int) -> None:
-        self.pool = Pool(children)
+        self.pool = Pool()
         self.controller = SimpleNamespace(semaphore=SimpleNamespace(value=children))
         self.soon: list[Callable[[], None]] = []
         self.hub = SimpleNamespace(call_soon=self.soon.append)
