@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -28,6 +29,14 @@ STATE_TONES = {
 }
 _MOST_REASONS = 5
 """Refusals that are told one by one after an action; the others are counted."""
+
+
+class _WithoutBodies(ChangeList):
+    """A body may be as large as the broker takes: a page of fifty letters must not fetch fifty of them."""
+
+    def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[DeadLetter]:
+        found: QuerySet[DeadLetter] = super().get_queryset(*args, **kwargs)
+        return found.defer("body", "headers", "properties", "deaths", "traceback")
 
 
 @admin.register(DeadLetter)
@@ -79,6 +88,9 @@ class DeadLetterAdmin(HistoryAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return super().get_queryset(request).select_related("group")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return _WithoutBodies
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         letter = super().get_object(request, object_id, from_field)

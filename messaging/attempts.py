@@ -11,6 +11,7 @@ from messaging.delivery import Delivery
 from messaging.envelope import Envelope, utc_now
 from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
+from messaging.quoted_rows import without_rows
 
 _RECORD = """
 INSERT INTO messaging_failedattempt (consumer, message_id, replay_id, attempt, type, correlation_id, exception,
@@ -63,8 +64,8 @@ def record(
                 envelope.attempt,
                 envelope.type.replace("\x00", "�"),
                 envelope.correlation_id.replace("\x00", "�"),
-                f"{type(error).__name__}: {error}"[:2000].replace("\x00", "�"),
-                "".join(traceback.format_exception(error))[-20_000:].replace("\x00", "�"),
+                without_rows(f"{type(error).__name__}: {error}")[:2000].replace("\x00", "�"),
+                without_rows("".join(traceback.format_exception(error)))[-20_000:].replace("\x00", "�"),
                 now,
                 next_attempt_at,
             ],

@@ -85,6 +85,8 @@ def consume(service: str, delivery: Delivery) -> Outcome:
             failure: Exception = error
         except LeaseLost as error:
             log.info("%s %s: %s", envelope.type, envelope.message_id, error)
+            if replays.is_awaited(envelope):
+                continue  # whoever holds the call now need not be this replay, and only this one closes its letter
             return Outcome.DUPLICATE
         except Exception as error:  # whatever a handler raises is recorded and repeated, never dropped
             failure = error

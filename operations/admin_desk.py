@@ -15,6 +15,8 @@ from messaging.envelope import utc_now
 from messaging.gaps import Gap, gaps
 from messaging.models import CircuitBreaker
 from orders.models import Order
+from sagas.decide import NEEDS_A_PERSON
+from sagas.models import StepRecord
 
 PATIENCE = timedelta(seconds=10)
 """A gap closes by itself in less; one that is older is worth an operator's look."""
@@ -37,30 +39,51 @@ class Gateways(msgspec.Struct, frozen=True, kw_only=True):
     unknown: list[str]
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Orders under way, open dead letters by service where there are any, and what keeps the broker from telling."""
+class Gaps(msgspec.Struct, frozen=True, kw_only=True):
+    """Gaps in streams, and the services whose database does not say whether they have any."""
 
-    pending: int
+    found: list[Gap]
+    unknown: list[str]
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Orders under way, sagas that need a person, open dead letters by service, and what keeps the broker from telling.
+
+    `pending` is None where the orders' database does not answer.
+    """
+
+    pending: int | None
+    sagas: int
     dead_letters: dict[str, int]
     uncollected: int = 0
     broker_problem: str = ""
 
 
 def waiting() -> Waiting:
-    """A count in the orders' database, one of open letters, and one passive look at the queues, of a second at most."""
-    pending = Order.objects.filter(status=Order.Status.PENDING).count()
-    letters = dict(sorted(open_by_service().items()))
+    """Three counts, and one passive look at the queues, of a second at most."""
+    known = {
+        "pending": _pending_orders(),
+        "sagas": StepRecord.objects.filter(status__in=NEEDS_A_PERSON).values("saga").distinct().count(),
+        "dead_letters": dict(sorted(open_by_service().items())),
+    }
     try:
         with Connection(settings.BROKER_URL, connect_timeout=1) as connection:
             connection.ensure_connection(max_retries=0, timeout=1)
             depths = topology.depths(connection)
     except (OSError, OperationalError, AMQPError) as error:
         problem = f"the broker does not answer ({type(error).__name__})"
-        return Waiting(pending=pending, dead_letters=letters, broker_problem=problem)
+        return Waiting(**known, broker_problem=problem)
     except topology.TopologyError as error:
-        return Waiting(pending=pending, dead_letters=letters, broker_problem=str(error))
+        return Waiting(**known, broker_problem=str(error))
     uncollected = sum(messages for name, (messages, _) in depths.items() if name.endswith(".dead"))
-    return Waiting(pending=pending, dead_letters=letters, uncollected=uncollected)
+    return Waiting(**known, uncollected=uncollected)
+
+
+def _pending_orders() -> int | None:
+    try:
+        return Order.objects.filter(status=Order.Status.PENDING).count()
+    except Error:
+        return None
 
 
 def gateways() -> Gateways:
@@ -78,8 +101,13 @@ def gateways() -> Gateways:
     return Gateways(left_alone=left_alone, unknown=unknown)
 
 
-def old_gaps() -> list[Gap]:
+def old_gaps() -> Gaps:
     """Events that ordered consumers have been waiting for, the oldest first: one statement for each service."""
     before = utc_now() - PATIENCE
-    found = [gap for service in settings.SERVICES for gap in gaps(service, before=before, limit=MOST_GAPS)]
-    return sorted(found, key=lambda gap: gap.since)[:MOST_GAPS]
+    found, unknown = [], []
+    for service in settings.SERVICES:
+        try:
+            found += gaps(service, before=before, limit=MOST_GAPS)
+        except Error:
+            unknown.append(service)
+    return Gaps(found=sorted(found, key=lambda gap: gap.since)[:MOST_GAPS], unknown=unknown)

@@ -16,6 +16,17 @@ ENV_FILE = Path(os.environ.get("MAKEGOOD_ENV_FILE") or ROOT / ".dev" / "services
 if ENV_FILE.is_file():
     environ.Env.read_env(ENV_FILE, overwrite=False)
 
+_DATABASE_OPTIONS = {
+    "application_name": "makegood",
+    # Seconds to connect, and then until a server that answers nothing any more counts as gone: with the operating
+    # system's own two hours a consumer would hold its messages for as long. Milliseconds in the last.
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,
+}
+
 
 def required(name: str) -> str:
     """The variable's value; there is no default for what a wrong guess would break."""
@@ -117,7 +128,8 @@ def database(name: str) -> dict[str, Any] | None:
     if "postgresql" not in parsed["ENGINE"]:
         raise ImproperlyConfigured(f"{name} must begin with postgres://; Makegood works on PostgreSQL only.")
     options = dict(parsed.get("OPTIONS", {}))
-    options.setdefault("application_name", "makegood")
+    for name, value in _DATABASE_OPTIONS.items():
+        options.setdefault(name, value)
     return {**parsed, "OPTIONS": options, "CONN_MAX_AGE": 300, "CONN_HEALTH_CHECKS": True}
 
 

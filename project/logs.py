@@ -6,12 +6,13 @@ message in hand. What PostgreSQL quotes of a row (its DETAIL) is left out: it ma
 
 import json
 import logging
-import re
 import time
+from types import TracebackType
 
 from messaging import log_context
+from messaging.quoted_rows import without_rows
 
-_DETAIL = re.compile(r"\s*^DETAIL: .*$", re.MULTILINE)
+_Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class NotReadiness(logging.Filter):
@@ -29,11 +30,11 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         names = _fields(record)
-        text = super().formatMessage(record)
+        text = without_rows(super().formatMessage(record))
         return f"{text} [{' '.join(f'{name}={value}' for name, value in names.items())}]" if names else text
 
-    def format(self, record: logging.LogRecord) -> str:
-        return _without_details(super().format(record))
+    def formatException(self, ei: _Raised) -> str:
+        return without_rows(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):
@@ -47,18 +48,14 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "pid": record.process,
-            "text": _without_details(record.getMessage()),
+            "text": without_rows(record.getMessage()),
             **_fields(record),
         }
         if record.exc_info:
-            line["traceback"] = _without_details(self.formatException(record.exc_info))
+            line["traceback"] = without_rows(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, str | int]:
     """The names of the message in hand, and of the one that the record itself is about (`extra={"of": {...}}`)."""
     return {**log_context.fields(), **getattr(record, "of", {})}
-
-
-def _without_details(text: str) -> str:
-    return _DETAIL.sub("", text) if "DETAIL: " in text else text

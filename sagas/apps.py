@@ -5,4 +5,4 @@ class SagasConfig(AppConfig):
     name = "sagas"
 
     def ready(self) -> None:
-        from sagas import policy_checks  # noqa: F401  # importing it registers the check
+        from sagas import gauges, policy_checks  # noqa: F401  # importing them registers figures and a check

@@ -3,7 +3,6 @@
 from django import template
 from django.conf import settings
 
-from messaging.gaps import Gap
 from operations import admin_desk
 
 register = template.Library()
@@ -20,7 +19,7 @@ def gateways() -> admin_desk.Gateways:
 
 
 @register.simple_tag
-def old_gaps() -> list[Gap]:
+def old_gaps() -> admin_desk.Gaps:
     return admin_desk.old_gaps()
 
 

@@ -131,6 +131,19 @@ def test_every_process_has_its_container():
         assert f"\n  {name}:\n" in compose, f"docker-compose.yml has no entry {name}"
 
 
+def test_the_image_holds_every_package_of_the_application():
+    from django.conf import settings
+
+    listed = (ROOT / ".dockerignore").read_text().splitlines()
+    ours = {app.split(".")[0] for app in settings.INSTALLED_APPS} & {
+        path.parent.name for path in ROOT.glob("*/__init__.py")
+    }
+
+    assert [
+        package for package in sorted({*ours, "contracts", "simulator"}) if f"!{package}" not in listed
+    ] == []
+
+
 def test_every_row_of_the_failure_matrix_names_its_test():
     lines = (ROOT / "docs" / "delivery.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ") and not line.startswith("| what fails |")]

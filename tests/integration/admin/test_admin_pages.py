@@ -14,6 +14,7 @@ from deadletters.services import open_by_service
 from messaging import topology
 from messaging.handling import policy_of
 from messaging.models import CircuitBreaker, FailedAttempt, OutboxMessage
+from operations import admin_desk
 from orders.models import Order
 from sagas.models import SagaRecord, StepRecord
 from tests.integration.admin.records import (
@@ -387,6 +388,34 @@ def test_the_first_page_opens_while_a_service_s_database_is_away(superuser, brok
     page = superuser.get(reverse("admin:index"))
 
     assertContains(page, "database billing does not say which gateways it leaves alone")
+
+
+def test_the_first_page_opens_while_the_database_of_orders_is_away(superuser, broker_url, monkeypatch):
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("could not connect")
+
+    monkeypatch.setattr(Order.objects, "filter", away)
+    monkeypatch.setattr(admin_desk, "gaps", away)
+
+    page = superuser.get(reverse("admin:index"))
+
+    assertContains(page, "the database of orders does not answer")
+    assertContains(page, "the database of orders does not say whether its streams have gaps")
+
+
+def test_the_first_page_counts_sagas_that_need_a_person_also_where_the_letter_was_discarded(
+    superuser, order_id, broker_url
+):
+    assertNotContains(superuser.get(reverse("admin:index")), "a person</a>")
+    letter_id = uuid4()
+    StepRecord.objects.filter(saga__correlation_id=order_id, name="authorize").update(
+        status="held", deadline_at=None, letter_id=letter_id, discarded_letter_id=letter_id
+    )
+
+    page = superuser.get(reverse("admin:index"))
+
+    assertContains(page, "1 saga needs a person")
+    assertContains(page, f"{list_of('sagas.sagarecord')}?needs_a_person=yes")
 
 
 def test_pages_carry_no_inline_script_or_style(superuser, order_id):

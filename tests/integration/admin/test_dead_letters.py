@@ -129,3 +129,13 @@ def test_the_page_that_asks_carries_no_inline_script_or_style(superuser):
 
     for inline in (" style=", "<style", "<script>", " onclick="):
         assertNotContains(page, inline)
+
+
+def test_the_list_fetches_no_bodies(superuser):
+    record_letter(body=b"x" * 1_000_000)
+
+    page = superuser.get(reverse(LIST))
+
+    assert page.context["cl"].result_list
+    for letter in page.context["cl"].result_list:
+        assert {"body", "headers", "properties", "deaths", "traceback"} <= letter.get_deferred_fields()

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.conf import settings
 from django.db import connections
@@ -10,9 +11,10 @@ from django.db import connections
 from billing import handlers
 from billing.models import Payment
 from contracts.billing import VoidPayment
+from contracts.operations import ReplaySucceeded
 from messaging.consumer import consume
 from messaging.delivery import Delivery
-from messaging.envelope import utc_now
+from messaging.envelope import new_message_id, utc_now
 from messaging.errors import TransientError
 from messaging.models import IdempotencyKey
 from tests.builders import a_delivery, a_step_key, an_envelope, authorize_payment
@@ -126,6 +128,23 @@ def test_who_has_lost_the_call_stores_nothing(authorization, gateway, bookkeepin
     assert gateway.calls == [authorization.key] * 2
     assert Payment.objects.get(order_id=authorization.order_id).version == 1
     assert bookkeeping("billing").types_outgoing(authorization.order_id) == ["billing.payment_authorized.v1"]
+
+
+def test_a_replay_that_has_lost_the_call_is_reported_all_the_same(authorization, gateway, bookkeeping):
+    first = authorization.envelope
+    authorization.envelope = msgspec.structs.replace(first, replay_id=new_message_id())
+
+    def taken_over() -> None:
+        authorization.let_lease_end()
+        consume("billing", a_delivery(authorization.command, first))
+
+    gateway.before_answer.append(taken_over)
+    authorization.deliver()
+
+    assert (gateway.effects, authorization.state) == (1, "authorized")
+    sent = bookkeeping("billing").outgoing(authorization.order_id)
+    reports = [message for message in sent if message.type == ReplaySucceeded.wire_type]
+    assert [report.body["replay_id"] for report in reports] == [str(authorization.envelope.replay_id)]
 
 
 def test_an_unknown_outcome_is_asked_again_without_waiting_for_the_lease(authorization, gateway, bookkeeping):

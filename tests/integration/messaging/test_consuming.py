@@ -240,6 +240,23 @@ def test_a_permanent_error_is_rejected_at_once(sku, bookkeeping, monkeypatch):
     assert len(bookkeeping("inventory").failures(envelope.message_id)) == 1
 
 
+def test_a_recorded_failure_quotes_no_row(sku, bookkeeping, monkeypatch):
+    envelope = an_envelope(reserve_stock(uuid4(), sku=sku))
+
+    def violate(order_id, lines):
+        with connections[settings.SERVICES["inventory"]].cursor() as cursor:
+            cursor.execute("INSERT INTO inventory_reservation (lines) VALUES (%s)", ['["12 Main Street"]'])
+
+    monkeypatch.setattr(handlers.services, "reserve", violate)
+    consume("inventory", a_delivery(reserve_stock(uuid4(), sku=sku), envelope))
+
+    (failed,) = bookkeeping("inventory").failures(envelope.message_id)
+    assert "violates not-null constraint" in failed.exception
+    assert "Main Street" not in failed.exception
+    assert "DETAIL: " not in failed.traceback
+    assert "in violate" in failed.traceback
+
+
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [

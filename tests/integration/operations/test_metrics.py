@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from messaging import gauges, topology
 from messaging.models import CircuitBreaker, FailedAttempt, HeldBackMessage, IdempotencyKey, OutboxMessage
+from sagas.models import SagaRecord, StepRecord
 
 TOKEN = "a-token-of-enough-characters"
 
@@ -202,3 +203,21 @@ def test_every_question_about_a_great_table_is_answered_from_an_index():
             plan = "\n".join(line for (line,) in cursor.fetchall())
             if "messaging_circuitbreaker" not in plan:
                 assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.django_db
+def test_steps_that_need_a_person_are_counted(broker_url):
+    saga = SagaRecord.objects.create(
+        id=uuid4(),
+        name="checkout",
+        version=1,
+        business_key=str(uuid4()),
+        correlation_id=str(uuid4()),
+        status="running",
+        data={},
+        started_at=timezone.now(),
+    )
+    before = scrape().get(("saga_steps_for_a_person", ("held",)), 0)
+    StepRecord.objects.create(saga=saga, position=0, name="capture", status="held", letter_id=uuid4())
+
+    assert scrape()["saga_steps_for_a_person", ("held",)] == before + 1

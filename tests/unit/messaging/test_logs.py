@@ -86,3 +86,16 @@ def test_the_rows_that_postgresql_quotes_are_left_out(formatter):
 
     assert "ada@example.com" not in line
     assert "null value in column" in line
+
+
+def test_a_quoted_value_of_several_lines_is_left_out_and_what_follows_stays():
+    quoted = (
+        "IntegrityError: new row violates a check\nDETAIL:  Failing row contains (7, 12 St James's Square\nLondon).\n"
+        "CONTEXT:  COPY orders, line 1\n"
+    )
+    with log_context.handling(HEADERS, service="billing"):
+        line = LineFormatter().format(a_record("failed: %s", quoted))
+
+    assert "London" not in line
+    assert "COPY orders" in line
+    assert "service=billing" in line

@@ -35,3 +35,14 @@ def test_a_word_that_is_not_allowed_is_refused(monkeypatch):
 
     with pytest.raises(ImproperlyConfigured, match="LOG_FORMAT is 'xml'; write one of: text, json"):
         environment.one_of("LOG_FORMAT", "text", "json")
+
+
+def test_a_database_that_vanishes_is_noticed_within_a_minute(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:p@db.example/shop?connect_timeout=3")
+
+    options = environment.database("DATABASE_URL")["OPTIONS"]
+
+    assert options["connect_timeout"] == 3
+    idle, interval, count = (options[f"keepalives_{part}"] for part in ("idle", "interval", "count"))
+    assert idle + interval * count <= 60
+    assert 0 < options["tcp_user_timeout"] <= 60_000
