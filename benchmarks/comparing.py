@@ -14,6 +14,7 @@ Contender = Callable[[float], float]
 """Does this share of the work of a turn, and returns the rate."""
 
 WARM_UP = 0.1
+SIGNS = {">=": "≥", "<=": "≤", "<": "<"}
 
 
 @dataclass(frozen=True)

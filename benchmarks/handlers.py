@@ -1,4 +1,7 @@
-"""What the measured service does: one row changed, one event appended, one reply sent."""
+"""What the measured service does: one row changed, one event appended, one reply sent.
+
+Only a process that has this module among its handlers knows the message types.
+"""
 
 import time
 
@@ -6,12 +9,14 @@ from django.conf import settings
 from django.db import connections
 
 from benchmarks.messages import BATCH, REPLIES, SERVICE, CountedUp, CountUp, CountUpInBatch, NoteStart
+from contracts.catalogue import MESSAGE_TYPES
 from messaging import outbox
 from messaging.handling import handles, subscribe
 
 _COUNT_UP = "UPDATE benchmarks_counter SET value = value + 1 WHERE id = %s RETURNING value"
 _NOTE = "INSERT INTO benchmarks_start (marker, started_at) VALUES (%s, %s)"
 
+MESSAGE_TYPES.update({kind.wire_type: kind for kind in (CountUp, CountUpInBatch, CountedUp, NoteStart)})
 subscribe(REPLIES, {CountedUp.wire_type})
 
 

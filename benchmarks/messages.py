@@ -1,9 +1,8 @@
-"""What the measured service is told, and what it answers. The types are in the catalogue of whoever imports this."""
+"""What the measured service is told, and what it answers."""
 
 from typing import ClassVar
 from uuid import UUID
 
-from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Command, Event
 
 SERVICE = "benchmarks"
@@ -40,6 +39,3 @@ class NoteStart(Command, frozen=True, kw_only=True):
 
     wire_type: ClassVar[str] = "benchmarks.note_start.v1"
     marker: UUID
-
-
-MESSAGE_TYPES.update({kind.wire_type: kind for kind in (CountUp, CountUpInBatch, CountedUp, NoteStart)})

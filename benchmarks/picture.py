@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from benchmarks.comparing import Figure, quantity
+from benchmarks.comparing import SIGNS, Figure, quantity
 
 WIDTH, ROW, TOP, LABELS = 860, 46, 64, 24
 LEFT, RIGHT = 24.0, 150.0
@@ -39,14 +39,14 @@ def draw(figures: Sequence[Figure]) -> str:
         share = figure.share_of_target
         assert share is not None and figure.value is not None and figure.target is not None
         y = TOP + ROW * number
-        sign = {">=": "≥", "<=": "≤", "<": "<"}[figure.comparison]
+        target = f"{SIGNS[figure.comparison]} {quantity(figure.target, figure.unit)}"
         parts += [
             f'<text class="text" x="{LEFT}" y="{y + 14}">{escape(f"{figure.measurement}: {figure.name}")}</text>',
             f'<rect class="track" x="{LEFT}" y="{y + 21}" width="{WIDTH - LEFT - RIGHT}" height="12" rx="3"/>',
             f'<rect class="{"met" if figure.is_met else "missed"}" x="{LEFT}" y="{y + 21}" '
             f'width="{_x(share) - LEFT:.1f}" height="12" rx="3"/>',
             f'<text class="text" x="{WIDTH - RIGHT + 12}" y="{y + 32}">{escape(quantity(figure.value, figure.unit))}'
-            f' <tspan class="quiet">{sign} {escape(quantity(figure.target, figure.unit))}</tspan></text>',
+            f' <tspan class="quiet">{escape(target)}</tspan></text>',
         ]
     bottom = TOP + ROW * len(shown)
     parts += [

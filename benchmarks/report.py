@@ -10,7 +10,7 @@ from typing import Any
 
 from kombu import Connection
 
-from benchmarks.comparing import Figure, Outcome, quantity
+from benchmarks.comparing import SIGNS, Figure, Outcome, quantity
 from benchmarks.picture import draw
 from benchmarks.scale import Scale
 from benchmarks.stage import ROOT, Stage
@@ -120,8 +120,7 @@ def _cells(figure: Figure) -> tuple[str, str, str]:
 def _target(figure: Figure) -> str:
     if figure.target is None:
         return ""
-    sign = {">=": "≥", "<=": "≤", "<": "<"}[figure.comparison]
-    return f"{sign} {quantity(figure.target, figure.unit)}"
+    return f"{SIGNS[figure.comparison]} {quantity(figure.target, figure.unit)}"
 
 
 def _model() -> str:

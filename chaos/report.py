@@ -137,6 +137,7 @@ def _letter(done: Done) -> str:
 
 
 def _what_was_done(report: Report) -> list[str]:
+    idle = sum(done.finished_orders >= report.orders for done in report.actions)
     rows = [
         f"| {done.at:%H:%M:%S} | {done.finished_orders} | {done.action} | {done.result} | {done.seconds:.1f} |"
         for done in report.actions
@@ -147,6 +148,8 @@ def _what_was_done(report: Report) -> list[str]:
         "| kind | times |",
         "|---|---|",
         *(f"| {kind} | {count} |" for kind, count in sorted(report.by_kind.items())),
+        "",
+        f"{idle} of the {len(report.actions)} actions came when all orders were finished already.",
         "",
         "| at | orders finished | action | | seconds |",
         "|---|---|---|---|---|",

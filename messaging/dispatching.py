@@ -26,6 +26,9 @@ from messaging.metrics import Outcome
 
 log = logging.getLogger(__name__)
 
+LARGEST_BUNDLE = 16
+"""So many messages whose transactions are their own may go to a child at once: it saves the way there and back."""
+
 _ENVELOPE = frozenset(Envelope.__struct_fields__)
 
 
@@ -81,8 +84,16 @@ class MessageRequest(Request):  # type: ignore[misc]  # Celery carries no types
     @property
     def batch(self) -> int:
         """With how many messages it may share a transaction."""
-        is_suspect = self.is_alone or self.delivery.was_delivered_before
-        return 1 if is_suspect else int(self.task.batch)
+        return 1 if self._is_suspect else int(self.task.batch)
+
+    @property
+    def may_be_bundled(self) -> bool:
+        """Whether it may go to a child together with others, though each has its own transaction."""
+        return bool(self.task.is_quick) and not self._is_suspect
+
+    @property
+    def _is_suspect(self) -> bool:
+        return self.is_alone or self.delivery.was_delivered_before
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = False) -> None:
         """End its child, because the connection was lost and the message comes again.
@@ -147,18 +158,28 @@ class Dispatcher:
             self._consumer.on_task_request(Bundle(self, self._next_bundle()))
 
     def _next_bundle(self) -> list[MessageRequest]:
-        first = self._waiting.popleft()
-        bundle, room = [first], first.batch
-        if room == 1:
-            return bundle
+        first = self._waiting[0]
+        if first.batch > 1:
+            return self._gather(lambda request: request.batch)
+        if first.may_be_bundled:
+            fair = -(-len(self._waiting) // self._consumer.controller.semaphore.value)
+            room = max(1, min(fair, LARGEST_BUNDLE))
+            return self._gather(lambda request: room if request.batch == 1 and request.may_be_bundled else 0)
+        return [self._waiting.popleft()]
+
+    def _gather(self, room_of: Callable[[MessageRequest], int]) -> list[MessageRequest]:
+        """The oldest of those that have room for others, until the smallest of these rooms is full."""
+        bundle: list[MessageRequest] = []
         passed_over: list[MessageRequest] = []
+        room = room_of(self._waiting[0])
         while self._waiting and len(bundle) < room:
             request = self._waiting.popleft()
-            if request.batch == 1:
+            own = room_of(request)
+            if own <= len(bundle):
                 passed_over.append(request)
                 continue
             bundle.append(request)
-            room = min(room, request.batch)
+            room = min(room, own)
         self._waiting.extendleft(reversed(passed_over))
         return bundle
 

@@ -10,13 +10,14 @@ Whatever ended its predecessor comes first, and meets no neighbours.
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from celery.app.task import Task
 from celery.worker.consumer import Consumer
 
-from messaging.dispatching import Dispatcher
+from messaging.dispatching import LARGEST_BUNDLE, Dispatcher
 from messaging.errors import InvalidMessage
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,10 @@ _UNLIMITED = [None, None]
 """What Celery itself writes as `timelimit` where there is none."""
 EVENTS_GATHERED_FOR = 0.2
 """Seconds that task events wait for others, or until there are 24."""
-LONGEST_QUEUE_OF_BATCHES = 2
-"""How many batches for each child the worker keeps in hand, so that no child waits for the broker."""
+LONGEST_RECONNECT_PAUSE = 2.0
+"""Seconds between two tries to reach a broker that is away."""
+BUNDLES_IN_HAND = 2
+"""How many bundles for each child the worker keeps in hand, so that no child waits for the broker."""
 
 
 def screened(message: Any, *, tasks: Mapping[str, Task]) -> Any:
@@ -72,8 +75,12 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        batch = max((task.batch for task in self.app.tasks.values() if is_handler(task)), default=1)
-        for_each_child = max(self.prefetch_multiplier, LONGEST_QUEUE_OF_BATCHES * batch)
+        bundles = [
+            max(task.batch, LARGEST_BUNDLE) if task.is_quick else 1
+            for task in self.app.tasks.values()
+            if is_handler(task)
+        ]
+        for_each_child = max(self.prefetch_multiplier, BUNDLES_IN_HAND * max(bundles, default=1))
         self._full_prefetch = self.pool.limit * for_each_child
         self._is_slow = True
         self.initial_prefetch_count = 1
@@ -109,6 +116,16 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
         self._is_flush_due = False
         self._flush_events()
 
+    def ensure_connected(self, conn: Any) -> Any:
+        """Celery's way, but asking every two seconds: its own pauses grow to half a minute in a long outage."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection,
+            interval_start=0.2,
+            interval_step=0.4,
+            interval_max=LONGEST_RECONNECT_PAUSE,
+        )
+        return super().ensure_connected(conn)
+
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Reject, where Celery acknowledges."""
         self._reject(message, f"It could not be decoded: {type(exc).__name__}: {exc}.")
@@ -117,6 +134,7 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
         """The connection is lost: begin slowly on the next one."""
         self.dispatcher.forget()
         self._is_slow = True
+        self._is_flush_due = False
         super().on_close()
 
     def _note_arrival(self, message: Any) -> None:

@@ -98,7 +98,9 @@ def _pile(stage: Stage, small: Place, large: Place, scale: Scale) -> dict[str, S
     def from_pile(share: float) -> float:
         return _published_per_second(stage, large, seconds=share * scale.seconds_of_pile)
 
-    return in_turns({SMALL: from_few, LARGE: from_pile}, turns=scale.turns, longest=scale.longest)
+    return in_turns(
+        {SMALL: from_few, LARGE: from_pile}, turns=scale.turns, longest=scale.longest, warm_up=False
+    )
 
 
 def _published_per_second(stage: Stage, place: Place, *, seconds: float) -> float:

@@ -148,7 +148,7 @@ def test_properties_that_the_client_cannot_read_are_passed_on_as_they_are(broker
 
     unreadable, one = take_all(broker)
     assert (bytes(unreadable.body), one.properties["message_id"]) == (b"body", "one")
-    assert raw in unreadable.properties[UNDECODABLE]
+    assert value in unreadable.properties[UNDECODABLE]
 
 
 def test_a_quorum_queue_with_another_limit_is_migrated_in_order(broker):

@@ -1,5 +1,7 @@
 """Ratios are taken within a turn, and a figure knows whether it is met."""
 
+from xml.etree import ElementTree
+
 import pytest
 
 from benchmarks.comparing import Figure, Series, in_turns, percentile, ratio
@@ -56,6 +58,12 @@ def test_the_share_of_a_target_grows_with_what_is_better():
 
 def test_a_percentile_is_one_of_the_values():
     assert [percentile(range(100), share) for share in (0.5, 0.99, 1.0)] == [50, 99, 99]
+
+
+def test_the_picture_is_xml_whatever_the_figures_are_called():
+    figures = [Figure("latency", "p50 of <a> & b", 12, "ms", 10, "<")]
+
+    assert "p50 of <a> & b" in "".join(ElementTree.fromstring(draw(figures)).itertext())
 
 
 def test_what_was_not_measured_is_said_and_not_drawn():

@@ -13,8 +13,8 @@ from launcher.processes import Process
 from launcher.supervisor import LONGEST_DELAY, SHORTEST_DELAY, Supervisor, describe_end, restart_delay
 
 OBEDIENT = """
-import signal, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("bye", flush=True)))
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"bye\\n"), sys.exit(0)))
 print("hello", flush=True)
 while True:
     signal.pause()

@@ -53,13 +53,17 @@ class Worker:
 
 
 class Message(MessageRequest):
-    def __init__(self, name: str, *, batch: int = 1, is_redelivered: bool = False) -> None:
+    def __init__(
+        self, name: str, *, batch: int = 1, is_redelivered: bool = False, is_quick: bool = False
+    ) -> None:
         self.id = name
         self.delivery = Delivery(
             headers={}, payload=name, exchange="", routing_key="", is_redelivered=is_redelivered
         )
         self.settled: list[Settled | str] = []
-        self._task = SimpleNamespace(batch=batch, service="inventory", time_limit=None)
+        self._task = SimpleNamespace(
+            batch=batch, is_quick=is_quick or batch > 1, service="inventory", time_limit=None
+        )
         self.name = "inventory.reserve_stock.v1"
 
     def settle(self, settled: Settled) -> None:
@@ -91,11 +95,40 @@ def test_no_bundle_is_larger_than_its_strictest_member_allows(worker):
     assert worker.turn() == [["a", "b"]]
 
 
+def test_a_bundle_that_is_too_large_for_a_message_passes_it_over(worker):
+    take(
+        worker,
+        *(Message(name, batch=50) for name in "abc"),
+        Message("of two", batch=2),
+        Message("d", batch=50),
+    )
+
+    assert worker.turn() == [["a", "b", "c", "d"]]
+
+
 def test_a_handler_of_its_own_transaction_goes_alone_and_holds_up_nobody(worker):
     worker.controller.semaphore.value = 2
     take(worker, Message("a", batch=50), Message("alone"), Message("b", batch=50))
 
     assert worker.turn() == [["a", "b"], ["alone"]]
+
+
+def test_quick_handlers_of_their_own_transactions_are_shared_out_evenly_among_the_children():
+    worker = Worker(children=2)
+    take(worker, *(Message(name, is_quick=True) for name in "abcde"))
+
+    assert worker.turn() == [["a", "b", "c"], ["d", "e"]]
+
+
+def test_a_bundle_of_quick_handlers_has_a_limit_and_takes_neither_gateway_calls_nor_batches_along(worker):
+    quick = [Message(f"quick {number}", is_quick=True) for number in range(30)]
+    take(worker, quick[0], Message("gateway"), Message("batched", batch=50), *quick[1:])
+
+    assert worker.turn() == [[f"quick {number}" for number in range(16)]]
+
+    worker.free_a_child()
+    worker.dispatcher.wake()
+    assert worker.turn()[1:] == [["gateway"]]
 
 
 def test_what_was_delivered_before_goes_alone(worker):
