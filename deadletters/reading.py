@@ -19,6 +19,7 @@ _HEADERS = "application_headers"
 _CHANGING = {"x-delivery-count", "x-acquired-count"}
 """Headers that the broker changes whenever it delivers the same letter again."""
 _LARGEST = 2**31 - 1
+_SAGAS_OWN = "sagas."
 DELIVERY_LIMIT = "delivery_limit"
 
 
@@ -138,11 +139,17 @@ def envelope_of(headers: Any) -> Envelope | None:
         return None
 
 
+def is_sagas_own(headers: Any) -> bool:
+    """Whether this is a message by which a saga is woken or told of its letters."""
+    envelope = envelope_of(headers)
+    return envelope is not None and envelope.type.startswith(_SAGAS_OWN) and is_command(envelope.type)
+
+
 def saga_command(envelope: Envelope) -> OfSaga | None:
     """Which command of which saga this is; None for every other message, and for what sagas are told themselves."""
     if envelope.saga_id is None or envelope.step is None or not is_command(envelope.type):
         return None
-    if envelope.type.startswith("sagas."):
+    if envelope.type.startswith(_SAGAS_OWN):
         return None
     return OfSaga(
         saga_id=envelope.saga_id,

@@ -18,7 +18,7 @@ from deadletters import statements
 from deadletters.errors import ReasonMissing, Unreplayable
 from deadletters.models import DeadLetter
 from deadletters.outgoing import SERVICE, note_discarded_letter, replay_of
-from deadletters.reading import envelope_of, saga_command
+from deadletters.reading import envelope_of, is_sagas_own, saga_command
 from eventstore.store import Statement
 from messaging.envelope import new_message_id
 from messaging.outbox_rows import OutgoingMessage
@@ -34,6 +34,11 @@ SELECT id, state, service, headers::text, body, deaths::text
 FROM deadletters_deadletter WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"""
 _LOCK_WITHOUT_BODY = """
 SELECT id, state, headers::text FROM deadletters_deadletter WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"""
+
+_SAGA_NEEDS_IT = (
+    "It is what a saga tells itself, such as that a deadline has passed: without it the saga may wait for ever. "
+    "Replay it; for a saga that is finished it changes nothing."
+)
 
 Letters = Iterable[DeadLetter | UUID]
 
@@ -109,10 +114,13 @@ def discard(
     def discard_chunk(ids: Sequence[UUID], work: UnitOfWork, outcome: Outcome) -> None:
         headers = {}
         for letter_id, state, found in _locked(_LOCK_WITHOUT_BODY, ids, work, outcome):
+            decoded = msgspec.json.decode(found)
             if state != DeadLetter.State.OPEN:
                 outcome.refused[letter_id] = _is_not(DeadLetter.State.OPEN, state)
+            elif is_sagas_own(decoded):
+                outcome.refused[letter_id] = _SAGA_NEEDS_IT
             else:
-                headers[letter_id] = msgspec.json.decode(found)
+                headers[letter_id] = decoded
         closed = statements.discard(list(headers), by=by, reason=reason, at=at)
         for (letter_id,) in _answers(closed, work):
             outcome.done.append(letter_id)

@@ -60,7 +60,7 @@ def flag(name: str) -> bool:
     raise ImproperlyConfigured(f"{name} is {value!r}; write true or false.")
 
 
-def number(name: str, default: float, *, least: float = 0) -> float:
+def number(name: str, default: float, *, least: float = 0, most: float = float("inf")) -> float:
     value = os.environ.get(name, "").strip()
     if not value:
         return default
@@ -70,6 +70,8 @@ def number(name: str, default: float, *, least: float = 0) -> float:
         raise ImproperlyConfigured(f"{name} is {value!r}; write a number.") from None
     if parsed < least:
         raise ImproperlyConfigured(f"{name} is {value}; it must be at least {least:g}.")
+    if parsed > most:
+        raise ImproperlyConfigured(f"{name} is {value}; it must be at most {most:g}.")
     return parsed
 
 

@@ -95,7 +95,7 @@ RESULT_RETENTION_DAYS = env.number("RESULT_RETENTION_DAYS", 7)
 """Of operators' jobs."""
 PRUNE_BATCH = env.whole("PRUNE_BATCH", 5000, least=1)
 """Rows that pruning deletes in one transaction."""
-PRUNE_LONGEST = env.number("PRUNE_LONGEST", 600, least=1)
+PRUNE_LONGEST = env.number("PRUNE_LONGEST", 600, least=1, most=1200)
 """Seconds after which a pruning run stops between two batches; the next one goes on."""
 
 # --- gateway and mail ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.utils import InternalError
 
 from contracts.operations import ReplaySucceeded
+from contracts.sagas import CheckDeadlines
 from deadletters import services
 from deadletters.errors import ReasonMissing
 from deadletters.failures import Failures
@@ -264,6 +265,20 @@ def test_discarding_and_telling_the_saga_are_one_transaction(monkeypatch):
     letter.refresh_from_db()
     assert letter.state == "open"
     assert not LetterAction.objects.filter(letter=letter).exists()
+
+
+def test_what_wakes_a_saga_is_not_discarded_for_the_saga_would_wait_for_ever():
+    deadline = CheckDeadlines(saga_id=uuid4())
+    letter = a_letter(
+        envelope=an_envelope(deadline), body=json.dumps([[deadline.to_payload()], {}, {}]).encode()
+    )
+
+    outcome = discard(letter)
+
+    assert outcome.done == []
+    assert "Replay it" in outcome.refused[letter.id]
+    letter.refresh_from_db()
+    assert letter.state == "open"
 
 
 def test_only_an_open_letter_is_discarded_and_only_a_discarded_one_is_restored():
