@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 LARGEST_BUNDLE = 16
 """So many messages whose transactions are their own may go to a child at once: it saves the way there and back."""
 
+LOOK_AGAIN_AFTER = 0.5
+"""Seconds after which what still waits is looked at without being woken."""
+
 _ENVELOPE = frozenset(Envelope.__struct_fields__)
 
 
@@ -123,6 +126,7 @@ class Dispatcher:
         self._consumer = consumer
         self._waiting: deque[MessageRequest] = deque()
         self._is_due = False
+        self._is_looking_again = False
 
     def take(self, request: MessageRequest) -> None:
         """Let the message wait for a free child."""
@@ -145,6 +149,7 @@ class Dispatcher:
         """
         self._waiting.clear()
         self._is_due = False
+        self._is_looking_again = False
 
     def wake(self) -> None:
         """Look at what waits when this turn of the event loop has read all that has come."""
@@ -156,6 +161,15 @@ class Dispatcher:
         self._is_due = False
         while self._waiting and self._consumer.controller.semaphore.value > 0:
             self._consumer.on_task_request(Bundle(self, self._next_bundle()))
+        if self._waiting and not self._is_looking_again:
+            # The place of a child that was killed is free some time after its messages were told to be lost, and nobody
+            # says so: where all children died at once, the worker would be deaf for ever.
+            self._is_looking_again = True
+            self._consumer.hub.call_later(LOOK_AGAIN_AFTER, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_looking_again = False
+        self.wake()
 
     def _next_bundle(self) -> list[MessageRequest]:
         first = self._waiting[0]

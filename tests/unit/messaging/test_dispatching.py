@@ -29,7 +29,10 @@ class Worker:
         self.pool = Pool()
         self.controller = SimpleNamespace(semaphore=SimpleNamespace(value=children))
         self.soon: list[Callable[[], None]] = []
-        self.hub = SimpleNamespace(call_soon=self.soon.append)
+        self.later: list[Any] = []
+        self.hub = SimpleNamespace(
+            call_soon=self.soon.append, call_later=lambda seconds, call: self.later.append(call)
+        )
         self.bundles: list[Bundle] = []
         self.dispatcher = Dispatcher(self)
 
@@ -218,3 +221,16 @@ def test_only_a_number_counts_as_the_brokers_count_of_deliveries(header, count):
 
     assert delivery_of(message).delivery_count == count
     assert delivery_of(message).was_delivered_before == (count > 0)
+
+
+def test_a_place_that_becomes_free_without_a_word_is_found(worker):
+    """The pool frees a killed child's place after it has told of the lost messages, and tells nobody."""
+    worker.controller.semaphore.value = 0
+    take(worker, Message("a"))
+    assert worker.turn() == []
+
+    worker.controller.semaphore.value = 1
+    for look in worker.later:
+        look()
+
+    assert worker.turn() == [["a"]]
