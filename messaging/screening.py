@@ -23,12 +23,14 @@ log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _TEXTS = ("id", "task")
-_NEVER_SENT = ("compression", "eta", "expires", "timelimit")
-"""Headers that would let Celery unpack, hold back, drop or cut short a message: the outbox does none of that."""
+_NEVER_SENT = ("compression", "eta", "expires", "timelimit", "shadow")
+"""Headers that would let Celery unpack, hold back, drop, cut short or rename a message: the outbox does none of that."""
 _CELERYS_OWN = "celery."
 """Celery registers some tasks of its own, which nobody may ask for here."""
 _UNLIMITED = [None, None]
 """What Celery itself writes as `timelimit` where there is none."""
+_DEEPEST = 100
+"""Levels of arrays and objects within each other; what is much deeper cannot be passed on to a child."""
 EVENTS_GATHERED_FOR = 0.2
 """Seconds that task events wait for others, or until there are 24."""
 LONGEST_QUEUE_OF_BATCHES = 2
@@ -52,6 +54,8 @@ def screened(message: Any, *, tasks: Mapping[str, Task]) -> Any:
         body = msgspec.json.decode(message.body)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise InvalidMessage(f"Its body is not JSON: {error}.") from error
+    if _is_too_deep(body, headers):
+        raise InvalidMessage(f"Its body or its headers have more than {_DEEPEST} levels.")
     if not isinstance(body, list) or len(body) != 3 or not isinstance(body[0], list):
         raise InvalidMessage("Its body is not [[payload], {}, {}].")
     if is_handler(tasks[headers["task"]]):
@@ -60,6 +64,20 @@ def screened(message: Any, *, tasks: Mapping[str, Task]) -> Any:
     elif not isinstance(body[1], dict) or not isinstance(body[2], dict):
         raise InvalidMessage("Its body is not [arguments, {}, {}].")
     return body
+
+
+def _is_too_deep(*values: Any) -> bool:
+    level: list[Any] = list(values)
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for value in level
+            if isinstance(value, (dict, list))
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, (dict, list)) for value in level)
 
 
 def is_handler(task: Task) -> bool:
