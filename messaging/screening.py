@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _JSON = "application/json"
 _TEXTS = ("id", "task")
 _NEVER_SENT = ("compression", "eta", "expires", "timelimit", "shadow")
-"""Headers that would let Celery unpack, hold back, drop, cut short or rename a message: the outbox does none of that."""
+"""Headers that would let Celery unpack, hold back, drop, cut short or rename a message: the outbox never does."""
 _CELERYS_OWN = "celery."
 """Celery registers some tasks of its own, which nobody may ask for here."""
 _UNLIMITED = [None, None]
@@ -132,10 +132,15 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
         self._reject(message, f"It could not be decoded: {type(exc).__name__}: {exc}.")
 
     def on_close(self) -> None:
-        """The connection is lost: begin slowly on the next one."""
+        """The connection is lost: begin slowly on the next one.
+
+        Celery has set the prefetch to its own full number by now, and may drop the timer that was to flush events.
+        """
         self.dispatcher.forget()
         self._is_slow = True
+        self.initial_prefetch_count = 1
         super().on_close()
+        self._is_flush_due = False
 
     def _note_arrival(self, message: Any) -> None:
         """A message that nobody had before: those that may have ended a consumer have been handled, one by one."""
