@@ -31,7 +31,7 @@ def serve(app: Celery, service: str) -> None:
     app.conf.task_default_queue = service
     app.conf.worker_consumer = "messaging.screening:ScreeningConsumer"
     # A worker publishes its events only, and would wait for a confirm of each.
-    app.conf.broker_transport_options = {}
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "confirm_publish": False}
     # Our delays go through the outbox. This step connects to every URL of the list at each reconnect and keeps a
     # worker idle while one node of a cluster is down.
     DelayedDelivery.include_if = lambda self, consumer: False
