@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 _ENVELOPE = frozenset(Envelope.__struct_fields__)
 
+LOOK_AGAIN_AFTER = 1.0
+"""Seconds until it is looked again for a free child, while messages wait."""
+
 
 def strategy(task: Task, app: Celery, consumer: Consumer, **_: Any) -> Callable[..., None]:
     """Celery's hook for what is done with a message of this task, in place of Celery's own way."""
@@ -91,6 +94,16 @@ class MessageRequest(Request):  # type: ignore[misc]  # Celery carries no types
         """
         super().cancel(pool, signal, emit_retry=False)
 
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """Give it back to the queue when its child was ended on somebody's command, such as Flower's button.
+
+        Celery would acknowledge it here, and so lose it.
+        """
+        log.warning("%s %s: its child was ended (%s); the message is tried again", self.name, self.id, reason)
+        state.task_ready(self)
+        self._already_revoked = True
+        self.reject(requeue=True)
+
     def settle(self, settled: Settled) -> None:
         """Acknowledge it, or have the broker move it to the dead letters."""
         metrics.message_handled(self.task.service, self.name, settled.outcome, settled.seconds)
@@ -112,6 +125,7 @@ class Dispatcher:
         self._consumer = consumer
         self._waiting: deque[MessageRequest] = deque()
         self._is_due = False
+        self._is_watching = False
 
     def take(self, request: MessageRequest) -> None:
         """Let the message wait for a free child."""
@@ -133,7 +147,7 @@ class Dispatcher:
         would be deaf for ever.
         """
         self._waiting.clear()
-        self._is_due = False
+        self._is_due = self._is_watching = False
 
     def wake(self) -> None:
         """Look at what waits when this turn of the event loop has read all that has come."""
@@ -145,6 +159,15 @@ class Dispatcher:
         self._is_due = False
         while self._waiting and self._consumer.controller.semaphore.value > 0:
             self._consumer.on_task_request(Bundle(self, self._next_bundle()))
+        if self._waiting and not self._is_watching:
+            # A child that was ended for its time limit is replaced some time after its messages are given up, and
+            # nobody says so. With nothing else in hand, what waits would wait for ever.
+            self._is_watching = True
+            self._consumer.hub.call_later(LOOK_AGAIN_AFTER, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_watching = False
+        self._hand_out()
 
     def _next_bundle(self) -> list[MessageRequest]:
         first = self._waiting.popleft()
@@ -180,7 +203,6 @@ class Bundle:
             callback=self._on_settled,
             error_callback=self._on_lost,
             timeout=task.time_limit,
-            correlation_id=self._requests[0].id,
         )
         for request in self._requests:
             request._apply_result = None if result is None else weakref.ref(result)
@@ -196,7 +218,11 @@ class Bundle:
 
     def _on_lost(self, lost: ExceptionInfo) -> None:
         """The child has ended, or was ended for its time limit: nobody knows what it had committed, and keys tell."""
-        requests = [request for request in self._requests if not request._already_cancelled]
+        requests = [
+            request
+            for request in self._requests
+            if not (request._already_cancelled or request._already_revoked)
+        ]
         if len(requests) > 1:
             log.error(
                 "a child was lost with %d messages (%s): trying each alone", len(requests), lost.exception
