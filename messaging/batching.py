@@ -25,6 +25,7 @@ from messaging.failpoints import failpoint
 from messaging.handling import Handler, LockRows, handlers_of
 from messaging.metrics import Outcome
 from messaging.observing import observing_batch
+from messaging.outbox_rows import OutgoingMessage
 from messaging.settlement import Rejected
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
@@ -173,5 +174,9 @@ def _lock_rows(members: Sequence[_Member]) -> None:
 
 
 def _finish_statement(finished: Sequence[tuple[list[str], Event]], work: UnitOfWork) -> Statement:
-    kept = [(key, work.message_of(reply)) for keys, reply in finished for key in keys]
-    return idempotency.finish_batch_statement(kept, consumer=work.service, now=work.now)
+    kept: dict[str, OutgoingMessage] = {}
+    for keys, reply in finished:
+        for key in keys:
+            # A compensation has its action's key too, which keeps the action's own reply where both are in the batch.
+            kept.setdefault(key, work.message_of(reply))
+    return idempotency.finish_batch_statement(list(kept.items()), consumer=work.service, now=work.now)

@@ -73,8 +73,8 @@ WHERE id = (SELECT id FROM messaging_outboxmessage
             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)"""
 
 _WAIT = """
-SELECT next_probe, EXISTS (SELECT 1 FROM messaging_outboxmessage
-                           WHERE waits_for = %(gateway)s AND service = %(service)s AND available_at <= next_probe)
+SELECT next_probe, coalesce((SELECT min(available_at) FROM messaging_outboxmessage
+                             WHERE waits_for = %(gateway)s AND service = %(service)s) <= next_probe, false)
 FROM (SELECT GREATEST(probe_at, probing_until) AS next_probe FROM messaging_circuitbreaker
       WHERE service = %(service)s AND gateway = %(gateway)s AND state = 'open' FOR SHARE) AS breaker"""
 

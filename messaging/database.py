@@ -28,7 +28,9 @@ def is_away(error: Error, *, database: str) -> bool:
         return True
     connection = connections[database].connection
     is_closed = connection is None or connection.closed != 0
-    return isinstance(error, (OperationalError, InterfaceError)) and (state is None or is_closed)
+    if isinstance(error, InterfaceError):
+        return is_closed  # a handler's mistake, such as a cursor that it has closed itself, is one too
+    return isinstance(error, OperationalError) and (state is None or is_closed)
 
 
 def is_repeatable(error: Error) -> bool:

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 LARGEST_BUNDLE = 16
 """So many messages whose transactions are their own may go to a child at once: it saves the way there and back."""
-
+LONGEST_BUNDLE = 1500.0
+"""Seconds; RabbitMQ closes the channel of a consumer that has not answered for half an hour."""
 LOOK_AGAIN_AFTER = 0.5
 """Seconds after which what still waits is looked at without being woken."""
 
@@ -105,6 +106,16 @@ class MessageRequest(Request):  # type: ignore[misc]  # Celery carries no types
         """
         super().cancel(pool, signal, emit_retry=False)
 
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """Give it back to the queue when its child was ended on somebody's command, such as Flower's button.
+
+        Celery would acknowledge it here, and so lose it.
+        """
+        log.warning("%s %s: its child was ended (%s); the message is tried again", self.name, self.id, reason)
+        state.task_ready(self)
+        self._already_revoked = True
+        self.reject(requeue=True)
+
     def settle(self, settled: Settled) -> None:
         """Acknowledge it, or have the broker move it to the dead letters."""
         metrics.message_handled(self.task.service, self.name, settled.outcome, settled.seconds)
@@ -169,7 +180,7 @@ class Dispatcher:
 
     def _look_again(self) -> None:
         self._is_looking_again = False
-        self.wake()
+        self._hand_out()
 
     def _next_bundle(self) -> list[MessageRequest]:
         first = self._waiting[0]
@@ -198,6 +209,13 @@ class Dispatcher:
         return bundle
 
 
+def _time_limit(task: Task, *, messages: int) -> float | None:
+    """Seconds for a bundle: as many as its messages may take one by one, within the broker's patience."""
+    if task.time_limit is None:
+        return None
+    return float(min(task.time_limit * messages, max(task.time_limit, LONGEST_BUNDLE)))
+
+
 class Bundle:
     """The messages that one child is given at once. For Celery's pool it is one request."""
 
@@ -214,8 +232,7 @@ class Bundle:
             accept_callback=self._on_accepted,
             callback=self._on_settled,
             error_callback=self._on_lost,
-            timeout=task.time_limit,
-            correlation_id=self._requests[0].id,
+            timeout=_time_limit(task, messages=len(self._requests)),
         )
         for request in self._requests:
             request._apply_result = None if result is None else weakref.ref(result)
@@ -231,7 +248,11 @@ class Bundle:
 
     def _on_lost(self, lost: ExceptionInfo) -> None:
         """The child has ended, or was ended for its time limit: nobody knows what it had committed, and keys tell."""
-        requests = [request for request in self._requests if not request._already_cancelled]
+        requests = [
+            request
+            for request in self._requests
+            if not (request._already_cancelled or request._already_revoked)
+        ]
         if len(requests) > 1:
             log.error(
                 "a child was lost with %d messages (%s): trying each alone", len(requests), lost.exception

@@ -34,8 +34,13 @@ class OutboxMessage(models.Model):
         indexes = [
             # The relay's claim: WHERE available_at <= now() ORDER BY available_at, id FOR UPDATE SKIP LOCKED
             models.Index(fields=["available_at", "id"], name="outbox_due_first"),
-            # When a breaker closes: UPDATE ... WHERE waits_for = ...
-            models.Index(fields=["waits_for"], condition=~Q(waits_for=""), name="outbox_waiting_for_gateway"),
+            # When a breaker closes: UPDATE ... WHERE waits_for = ... AND service = ...
+            # While it is open, for each message: SELECT min(available_at) WHERE waits_for = ... AND service = ...
+            models.Index(
+                fields=["waits_for", "service", "available_at"],
+                condition=~Q(waits_for=""),
+                name="outbox_waiting_by_date",
+            ),
             # What /metrics counts: WHERE failures > 0
             models.Index(fields=["service"], condition=Q(failures__gt=0), name="outbox_refused"),
         ]

@@ -18,6 +18,9 @@ from messaging.frames import publish_frames
 
 log = logging.getLogger(__name__)
 
+_Address = tuple[str, str, str]
+"""Message id, exchange and routing key: two services may repeat one event, each by its own queue."""
+
 _WRITE_SIZE = 32 * 1024
 """Bytes that are written at once: enough to share a system call, and little enough for the broker to begin early."""
 
@@ -58,9 +61,9 @@ class Publisher:
         self._is_blocked = False
         self._published = 0
         self._tags: dict[int, int] = {}
-        self._returned: dict[str, str] = {}
+        self._returned: dict[_Address, str] = {}
         self._answers = Answers(confirmed=[], refused={})
-        self._message_ids: dict[int, str] = {}
+        self._addresses: dict[int, _Address] = {}
         self._channel: Any = None
 
     def connect(self) -> None:
@@ -97,7 +100,7 @@ class Publisher:
         self._answers = Answers(confirmed=[], refused={})
         self._tags.clear()
         self._returned.clear()
-        self._message_ids.clear()
+        self._addresses.clear()
         try:
             self._publish_all(messages, wait=wait)
         except (AMQPError, OSError) as error:
@@ -134,7 +137,7 @@ class Publisher:
                 continue
             self._published += 1
             self._tags[self._published] = message.tag
-            self._message_ids[self._published] = message.message_id
+            self._addresses[self._published] = (message.message_id, message.exchange, message.routing_key)
             chunk += frames
             if len(chunk) >= _WRITE_SIZE:
                 yield bytes(chunk)
@@ -161,7 +164,7 @@ class Publisher:
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
         for settled in self._settled(delivery_tag, multiple):
             tag = self._tags.pop(settled)
-            returned = self._returned.get(self._message_ids[settled])
+            returned = self._returned.get(self._addresses[settled])
             if returned is None:
                 self._answers.confirmed.append(tag)
             else:
@@ -176,7 +179,8 @@ class Publisher:
 
     def _on_return(self, *returned: Any) -> None:
         error, exchange, routing_key, message = returned
-        self._returned[message.properties.get("message_id", "")] = (
+        address = (message.properties.get("message_id", ""), exchange, routing_key)
+        self._returned[address] = (
             f"no queue takes it: exchange {exchange!r}, routing key {routing_key!r} ({error})"
         )
 

@@ -24,12 +24,14 @@ log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _TEXTS = ("id", "task")
-_NEVER_SENT = ("compression", "eta", "expires", "timelimit")
-"""Headers that would let Celery unpack, hold back, drop or cut short a message: the outbox does none of that."""
+_NEVER_SENT = ("compression", "eta", "expires", "timelimit", "shadow")
+"""Headers that would let Celery unpack, hold back, drop, cut short or rename a message: the outbox never does."""
 _CELERYS_OWN = "celery."
 """Celery registers some tasks of its own, which nobody may ask for here."""
 _UNLIMITED = [None, None]
 """What Celery itself writes as `timelimit` where there is none."""
+_DEEPEST = 100
+"""Levels of arrays and objects within each other; what is much deeper cannot be passed on to a child."""
 EVENTS_GATHERED_FOR = 0.2
 """Seconds that task events wait for others, or until there are 24."""
 LONGEST_RECONNECT_PAUSE = 2.0
@@ -55,6 +57,8 @@ def screened(message: Any, *, tasks: Mapping[str, Task]) -> Any:
         body = msgspec.json.decode(message.body)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise InvalidMessage(f"Its body is not JSON: {error}.") from error
+    if _is_too_deep(body, headers):
+        raise InvalidMessage(f"Its body or its headers have more than {_DEEPEST} levels.")
     if not isinstance(body, list) or len(body) != 3 or not isinstance(body[0], list):
         raise InvalidMessage("Its body is not [[payload], {}, {}].")
     if is_handler(tasks[headers["task"]]):
@@ -63,6 +67,20 @@ def screened(message: Any, *, tasks: Mapping[str, Task]) -> Any:
     elif not isinstance(body[1], dict) or not isinstance(body[2], dict):
         raise InvalidMessage("Its body is not [arguments, {}, {}].")
     return body
+
+
+def _is_too_deep(*values: Any) -> bool:
+    level: list[Any] = list(values)
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for value in level
+            if isinstance(value, (dict, list))
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, (dict, list)) for value in level)
 
 
 def is_handler(task: Task) -> bool:
@@ -131,11 +149,15 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
         self._reject(message, f"It could not be decoded: {type(exc).__name__}: {exc}.")
 
     def on_close(self) -> None:
-        """The connection is lost: begin slowly on the next one."""
+        """The connection is lost: begin slowly on the next one.
+
+        Celery has set the prefetch to its own full number by now, and may drop the timer that was to flush events.
+        """
         self.dispatcher.forget()
         self._is_slow = True
-        self._is_flush_due = False
+        self.initial_prefetch_count = 1
         super().on_close()
+        self._is_flush_due = False
 
     def _note_arrival(self, message: Any) -> None:
         """A message that nobody had before: those that may have ended a consumer have been handled, one by one."""

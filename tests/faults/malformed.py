@@ -48,6 +48,7 @@ def _bodies(headers: dict[str, Any], payload: dict[str, Any]) -> dict[str, Case]
         "zeros": b"\x00" * 100,
         "too deep": "[" * 100_000 + "]" * 100_000,
         "deep payload": "[[" + '{"a":' * 50_000 + "1" + "}" * 50_000 + "], {}, {}]",
+        "rather deep payload": "[[" + '{"a":' * 700 + "1" + "}" * 700 + "], {}, {}]",
         "huge number": "[[" + "9" * 100_000 + "], {}, {}]",
         "no triple": json.dumps({field: payload[field]}),
         "number": "7",
@@ -113,6 +114,7 @@ def _celery_headers(headers: dict[str, Any], body: str) -> dict[str, Case]:
         "bad eta": {"eta": "whenever"},
         "expired": {"expires": "2001-01-01T00:00:00+00:00"},
         "bad expires": {"expires": "never"},
+        "another name": {"shadow": ["x"]},
     }
     cases: dict[str, Case] = {
         name: (PLAIN, {key: value for key, value in {**headers, **change}.items() if value is not None}, body)

@@ -100,6 +100,28 @@ def test_the_events_of_a_batch_are_one_gapless_story(sku):
     assert [event.version for event in story] == list(range(1, 12))
 
 
+def test_each_keeps_its_own_reply_where_a_batch_holds_an_action_and_what_undoes_it(sku, bookkeeping):
+    undone = []
+    deliveries = []
+    for _ in range(20):
+        order_id, saga_id = uuid4(), uuid4()
+        key = a_step_key("reserve", saga_id=saga_id)
+        undo_key = a_step_key("reserve", saga_id=saga_id, is_compensation=True)
+        reserve, release = reserve_stock(order_id, sku=sku), ReleaseStock(order_id=order_id)
+        deliveries += [
+            a_delivery(reserve, an_envelope(reserve, key=key)),
+            a_delivery(release, an_envelope(release, key=undo_key)),
+        ]
+        undone.append((key, undo_key))
+
+    settled = consume_all("inventory", deliveries)
+
+    assert outcomes(settled) == [Outcome.HANDLED] * 40
+    for key, undo_key in undone:
+        kept = [bookkeeping("inventory").key(name).reply["envelope"]["type"] for name in (key, undo_key)]
+        assert kept == ["inventory.stock_reserved.v1", "inventory.stock_released.v1"]
+
+
 def test_a_failing_member_neither_fails_nor_repeats_its_neighbours(sku, bookkeeping, monkeypatch):
     bad = uuid4()
     reserve = services.reserve

@@ -580,3 +580,22 @@ def _until(condition: Callable[[], bool], *, timeout: float = 60) -> None:
     while not condition():
         assert utc_now() < deadline, "it did not come true"
         waiting.wait(0.02)
+
+
+def test_a_message_is_put_back_without_a_look_at_all_that_wait(open_circuit: Breaker) -> None:
+    asking = Asking(service="billing", gateway=open_circuit.gateway)
+    with transaction.atomic(using=BILLING), connections[BILLING].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO messaging_outboxmessage (message_id, service, type, exchange, routing_key, headers, body, "
+            "available_at, created_at, failures, last_error, waits_for) "
+            "SELECT gen_random_uuid(), 'billing', 'x', '', 'billing', '{}', '{}', now() + interval '1 minute', now(), "
+            "0, '', %s FROM generate_series(1, 5000)",
+            [asking.gateway],
+        )
+        cursor.execute("ANALYZE messaging_outboxmessage")
+        cursor.execute(f"EXPLAIN {breaker._WAIT}", asking.names)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        transaction.set_rollback(True, using=BILLING)
+
+    assert "Seq Scan on messaging_outboxmessage" not in plan, plan
+    assert "outbox_waiting_by_date" in plan, plan

@@ -316,3 +316,21 @@ def test_a_service_knows_its_own_handlers_only():
     assert StockReserved.wire_type in handlers_of("orders")
     assert VoidPayment.wire_type in handlers_of("billing")
     assert VoidPayment.wire_type not in handlers_of("orders")
+
+
+def test_a_mistake_of_a_handler_with_its_cursor_is_no_database_that_is_away(sku, bookkeeping, monkeypatch):
+    def mistaken(command: ReserveStock) -> None:
+        with connections[settings.SERVICES["inventory"]].cursor() as cursor:
+            pass
+        cursor.execute("SELECT 1")
+
+    declared = handlers_of("inventory")[ReserveStock.wire_type]
+    own = msgspec.structs.replace(declared, run=mistaken, retry=RetryPolicy(attempts=1))
+    monkeypatch.setitem(handlers_of("inventory"), ReserveStock.wire_type, own)
+    monkeypatch.setattr("messaging.consumer.wait_until_back", lambda _: pytest.fail("it waits for ever"))
+    envelope = an_envelope(reserve_stock(uuid4(), sku=sku))
+
+    with pytest.raises(Rejected, match="cursor already closed"):
+        consume("inventory", a_delivery(reserve_stock(uuid4(), sku=sku), envelope))
+
+    assert len(bookkeeping("inventory").failures(envelope.message_id)) == 1

@@ -140,6 +140,26 @@ def test_an_unroutable_message_stays_with_its_error_and_holds_up_no_other(start_
     assert len(take("orders")) == len(others)
 
 
+def test_a_message_to_two_queues_of_which_one_is_missing_reaches_the_other(start_relay, take, eventually):
+    (message_id,) = write(*commands(), exchange="", routing_key="no-such-queue")
+    rows = OutboxMessage.objects.using(ORDERS)
+    lost = rows.get(message_id=message_id)
+    there = OutboxMessage(
+        **{
+            field.attname: getattr(lost, field.attname)
+            for field in OutboxMessage._meta.concrete_fields
+            if not field.primary_key
+        }
+    )
+    there.routing_key = "orders"
+    there.save(using=ORDERS)
+    relay = start_relay()
+
+    eventually(lambda: [row.routing_key for row in waiting()] == ["no-such-queue"] and waiting()[0].failures)
+    relay.end()
+    assert [message.properties["message_id"] for message in take("orders")] == [str(message_id)]
+
+
 def test_an_unreadable_row_stays_with_its_error_and_holds_up_no_other(start_relay, take, eventually):
     (bad,) = write(*commands())
     OutboxMessage.objects.using(ORDERS).filter(message_id=bad).update(headers={"type": 1})

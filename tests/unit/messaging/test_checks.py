@@ -101,19 +101,34 @@ def test_a_worker_is_refused_for_a_setting_of_its_own(worker):
     assert ids(checks.problems_of_worker(worker)) == ["messaging.E002"]
 
 
-def test_workers_are_checked_when_they_start(monkeypatch):
+@pytest.fixture
+def served(monkeypatch):
+    """An application that is a worker of a service."""
     from celery import signals
 
     app = Celery("served", set_as_current=False)
+    app.config_from_object("django.conf:settings", namespace="CELERY")
     before = list(signals.worker_init.receivers)
     monkeypatch.setattr("messaging.worker.name_sessions", lambda *_, **__: None)
-    try:
-        serve(app, "shipping")
-        kept = [receiver for _, receiver in signals.worker_init.receivers]
-        receivers = [receiver() if isinstance(receiver, weakref.ref) else receiver for receiver in kept]
-        assert checks.refuse_unsafe_worker in receivers
-    finally:
-        signals.worker_init.receivers[:] = before
+    serve(app, "shipping")
+    yield app
+    signals.worker_init.receivers[:] = before
+
+
+def test_workers_are_checked_when_they_start(served):
+    from celery import signals
+
+    kept = [receiver for _, receiver in signals.worker_init.receivers]
+    receivers = [receiver() if isinstance(receiver, weakref.ref) else receiver for receiver in kept]
+    assert checks.refuse_unsafe_worker in receivers
+
+
+def test_a_worker_waits_for_no_confirm_and_not_for_ever_for_a_peer_that_hangs(served):
+    options = served.conf.broker_transport_options
+
+    assert not options["confirm_publish"]
+    assert options["read_timeout"] > 0
+    assert options["write_timeout"] > 0
 
 
 def test_commands_without_sender_or_handler_are_told(monkeypatch):

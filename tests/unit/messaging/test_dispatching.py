@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from billiard.exceptions import Terminated, TimeLimitExceeded
 
 from messaging.batching import Settled
 from messaging.delivery import Delivery
@@ -29,9 +30,9 @@ class Worker:
         self.pool = Pool()
         self.controller = SimpleNamespace(semaphore=SimpleNamespace(value=children))
         self.soon: list[Callable[[], None]] = []
-        self.later: list[Any] = []
+        self.later: list[Callable[[], None]] = []
         self.hub = SimpleNamespace(
-            call_soon=self.soon.append, call_later=lambda seconds, call: self.later.append(call)
+            call_soon=self.soon.append, call_later=lambda _, call: self.later.append(call)
         )
         self.bundles: list[Bundle] = []
         self.dispatcher = Dispatcher(self)
@@ -51,6 +52,13 @@ class Worker:
     def in_hand(self) -> list[list[str]]:
         return [[delivery.payload for delivery in given["args"][1]] for given in self.pool.given]
 
+    def wait(self) -> list[list[str]]:
+        """Let the timers of the event loop come to their time."""
+        later, self.later[:] = list(self.later), []
+        for call in later:
+            call()
+        return self.in_hand()
+
     def free_a_child(self) -> None:
         self.controller.semaphore.value += 1
 
@@ -68,6 +76,9 @@ class Message(MessageRequest):
             batch=batch, is_quick=is_quick or batch > 1, service="inventory", time_limit=None
         )
         self.name = "inventory.reserve_stock.v1"
+        self._on_reject = lambda _log, _errors, requeue: self.settled.append(f"rejected, {requeue=}")
+        self._on_ack = lambda *_: self.settled.append("acknowledged")
+        self._eventer, self._connection_errors = None, ()
 
     def settle(self, settled: Settled) -> None:
         self.settled.append(settled)
@@ -189,6 +200,73 @@ def test_one_that_loses_its_child_alone_is_given_back_to_the_queue(worker):
     assert message.settled == ["given back"]
 
 
+def test_a_child_that_is_replaced_in_silence_is_given_what_waits(worker):
+    take(worker, Message("over its time", batch=50))
+    worker.turn()
+    take(worker, Message("next", batch=50))
+    worker.turn()
+
+    worker.bundles[0]._on_lost(SimpleNamespace(exception=TimeLimitExceeded(1)))
+    worker.turn()
+    worker.free_a_child()
+
+    assert worker.wait() == [["over its time"], ["next"]]
+    assert worker.wait() == [["over its time"], ["next"]], "nobody looks when nothing waits"
+    assert not worker.later
+
+
+def test_many_turns_without_a_free_child_set_one_timer(worker):
+    worker.controller.semaphore.value = 0
+    for name in "abc":
+        take(worker, Message(name))
+        worker.turn()
+
+    assert len(worker.later) == 1
+
+
+def test_a_new_connection_watches_for_free_children_of_its_own(worker):
+    worker.controller.semaphore.value = 0
+    take(worker, Message("of the lost connection"))
+    worker.turn()
+    worker.dispatcher.forget()
+    worker.later.clear()  # as Celery may do with timers that were set while it connected
+
+    take(worker, Message("of the next one"))
+    worker.turn()
+    worker.free_a_child()
+
+    assert worker.wait() == [["of the next one"]]
+
+
+@pytest.mark.parametrize("neighbours", ["", "ab"])
+def test_a_message_whose_child_an_operator_has_ended_is_given_back_and_not_acknowledged(worker, neighbours):
+    message = Message("revoked", batch=50)
+    take(worker, message, *(Message(name, batch=50) for name in neighbours))
+    worker.turn()
+
+    message.terminate(SimpleNamespace(terminate_job=lambda *_: None), signal="TERM")
+    message._announce_revoked("terminated", True, 15, False)  # as Celery does once the child was accepted
+    worker.free_a_child()
+    worker.bundles[0]._on_lost(SimpleNamespace(exception=Terminated(15)))
+
+    assert message.settled == ["rejected, requeue=True"]
+    worker.turn()
+    assert [message.id for bundle in worker.bundles[1:] for message in bundle._requests] == list(neighbours)[
+        :1
+    ]
+
+
+def test_a_child_that_ends_by_a_signal_nobody_asked_for_gives_its_message_back(worker):
+    message = Message("unlucky")
+    take(worker, message)
+    worker.turn()
+
+    worker.bundles[0]._on_lost(SimpleNamespace(exception=Terminated(15)))
+    MessageRequest.on_failure(message, SimpleNamespace(exception=Terminated(15)))
+
+    assert message.settled == ["given back", "rejected, requeue=True"]
+
+
 def test_nothing_waits_any_more_once_the_connection_is_lost(worker):
     worker.controller.semaphore.value = 0
     take(worker, Message("a"))
@@ -234,3 +312,14 @@ def test_a_place_that_becomes_free_without_a_word_is_found(worker):
         look()
 
     assert worker.turn() == [["a"]]
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [(2, 6), (1000, 1500), (2000, 2000), (None, None)])
+def test_a_bundle_has_the_time_of_all_its_messages_within_the_brokers_patience(worker, limit, allowed):
+    messages = [Message(name, batch=50) for name in "abc"]
+    for message in messages:
+        message._task.time_limit = limit
+    take(worker, *messages)
+    worker.turn()
+
+    assert worker.pool.given[0]["timeout"] == allowed
