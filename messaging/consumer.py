@@ -78,8 +78,7 @@ def consume(service: str, delivery: Delivery) -> Outcome:
             if isinstance(error, Error) and is_away(error, database=database):
                 wait_until_back(database)
                 continue
-            is_passing = isinstance(error, ConcurrentAppend) or is_repeatable(error)
-            if is_passing and repetitions < _REPETITIONS_IN_PLACE:
+            if _is_passing(error) and repetitions < _REPETITIONS_IN_PLACE:
                 repetitions += 1
                 continue
             failure: Exception = error
@@ -188,31 +187,61 @@ def _run_by_gateway(
             _move_on(envelope, work=work)
             report_replay(envelope, work=work)
             return Outcome.DUPLICATE
-    asking, fence, is_answered = begun.asking, begun.fence, False
+    is_answered = False
     failpoint("consumer.started")
     try:
         outcome = handler.call(begun.request, key)
         failpoint("consumer.called")
         is_answered = True
-        with unit_of_work(service, cause=envelope) as work:
-            failures = idempotency.hold(
-                key, fence=fence, consumer=service, database=work.database, seeing=asking.failures()
-            )
-            if failures is None:
-                raise LeaseLost("another delivery has taken this call over and stores its outcome")
-            reply = handler.conclude(message, outcome)
-            if failures or asking.probing_until is not None:
-                breaker.answered(asking, now=work.now)
-            _finish(work, reply, idempotency.keys_of(key))
-            _move_on(envelope, work=work)
-            report_replay(envelope, work=work)
-            failpoint("consumer.concluded")
+        _conclude(handler, message, outcome, begun=begun, envelope=envelope)
     except (LeaseLost, Error):
         raise
     except Exception as error:
-        release = idempotency.release_statement(key, fence=fence, consumer=service, now=utc_now())
-        raise CallFailed(error, asking=asking, release=release, is_answered=is_answered) from error
+        release = idempotency.release_statement(key, fence=begun.fence, consumer=service, now=utc_now())
+        raise CallFailed(error, asking=begun.asking, release=release, is_answered=is_answered) from error
     return Outcome.HANDLED
+
+
+def _conclude(
+    handler: GatewayHandler, message: Message, outcome: Any, *, begun: _Begun, envelope: Envelope
+) -> None:
+    """Store what the gateway answered, if the call is still ours. What passes by itself is repeated here: the answer
+    is in our hands, and another delivery would have to wait for the lease."""
+    repetitions = 0
+    while True:
+        try:
+            with unit_of_work(handler.service, cause=envelope) as work:
+                _store_outcome(handler, message, outcome, begun=begun, work=work)
+                _move_on(envelope, work=work)
+                report_replay(envelope, work=work)
+                failpoint("consumer.concluded")
+            return
+        except (Error, ConcurrentAppend) as error:
+            if not _is_passing(error) or repetitions >= _REPETITIONS_IN_PLACE:
+                raise
+            repetitions += 1
+
+
+def _store_outcome(
+    handler: GatewayHandler, message: Message, outcome: Any, *, begun: _Begun, work: UnitOfWork
+) -> None:
+    asking = begun.asking
+    assert work.cause is not None
+    key = work.cause.idempotency_key
+    failures = idempotency.hold(
+        key, fence=begun.fence, consumer=handler.service, database=work.database, seeing=asking.failures()
+    )
+    if failures is None:
+        raise LeaseLost("another delivery has taken this call over and stores its outcome")
+    reply = handler.conclude(message, outcome)
+    if failures or asking.probing_until is not None:
+        breaker.answered(asking, now=work.now)
+    _finish(work, reply, idempotency.keys_of(key))
+
+
+def _is_passing(error: Error | ConcurrentAppend) -> bool:
+    """Whether the same transaction may succeed at once."""
+    return isinstance(error, ConcurrentAppend) or is_repeatable(error)
 
 
 def report_replay(envelope: Envelope, *, work: UnitOfWork) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from amqp.exceptions import RecoverableConnectionError
 from celery.app.task import Task
 from celery.worker.consumer import Consumer
 
@@ -177,9 +178,9 @@ class ScreeningConsumer(Consumer):  # type: ignore[misc]  # Celery carries no ty
             consumer.cancel()
             consumer.channel.basic_qos(0, self._full_prefetch, False)
             consumer.consume()
-        except (*self.connection_errors, *self.channel_errors) as error:
-            # The event loop meets the same error and connects anew.
-            log.warning("the broker went away while the worker asked for more messages: %s", error)
+        except self.channel_errors as error:
+            # Only a lost connection is mended by the event loop, and a channel that is gone leaves the worker deaf.
+            raise RecoverableConnectionError(f"the channel was closed: {error}") from error
 
     def _reject(self, message: Any, problem: str) -> None:
         log.error("rejected message %s: %s", message.properties.get("message_id") or "without an id", problem)

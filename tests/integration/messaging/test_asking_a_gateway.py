@@ -8,10 +8,11 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-from billing import handlers
+from billing import handlers, services
 from billing.models import Payment
 from contracts.billing import VoidPayment
 from contracts.operations import ReplaySucceeded
+from eventstore.errors import ConcurrentAppend
 from messaging.consumer import consume
 from messaging.delivery import Delivery
 from messaging.envelope import new_message_id, utc_now
@@ -100,6 +101,27 @@ def test_a_crash_after_the_call_leaves_started_and_the_call_is_repeated_with_the
     assert authorization.state == "authorized"
     key = bookkeeping("billing").key(authorization.key)
     assert (key.state, key.fence, key.request) == ("finished", 2, None)
+
+
+def test_an_answer_that_collides_while_it_is_stored_is_stored_at_once_and_the_gateway_not_asked_again(
+    authorization, gateway, bookkeeping, monkeypatch
+):
+    record = services.record_authorization
+    collisions = iter([ConcurrentAppend(stream="payment", expected_version=0)])
+
+    def collide_once(*args, **kwargs):
+        for collision in collisions:
+            raise collision
+        return record(*args, **kwargs)
+
+    monkeypatch.setattr(services, "record_authorization", collide_once)
+
+    authorization.deliver()
+
+    assert authorization.state == "authorized"
+    assert gateway.calls == [authorization.key]
+    assert bookkeeping("billing").failures(authorization.envelope.message_id) == []
+    assert bookkeeping("billing").key(authorization.key).fence == 1
 
 
 def test_while_the_lease_runs_another_delivery_comes_back_later(authorization, gateway, bookkeeping):
