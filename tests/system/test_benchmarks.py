@@ -18,7 +18,8 @@ from tests.conftest import unavailable
 from tests.databases import Databases
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASUREMENTS = {"relay", "handling", "latency", "scale", "memory"}
+MEASUREMENTS = {"relay", "handling", "latency", "memory"}
+"""All but `scale`, whose filling of tables takes half of the time."""
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def virtual_hosts() -> None:
 @pytest.mark.usefixtures("virtual_hosts")
 def test_every_measurement_is_made_and_written_down(databases: Databases, tmp_path: Path):
     finished = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--into", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks", *sorted(MEASUREMENTS), "--quick", "--into", str(tmp_path)],
         cwd=ROOT,
         env=dict(os.environ),
         capture_output=True,
