@@ -9,7 +9,7 @@ import pytest
 from inventory.models import Reservation
 from tests.running_shop import RunningShop, wait_until
 
-ORDERS = ("--count", "150", "--mix", "realistic")
+ORDERS = ("--count", "90", "--mix", "realistic")
 
 
 def assert_all_went_well(shop: RunningShop, summary: dict) -> None:
