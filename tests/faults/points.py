@@ -1,27 +1,16 @@
 """The failpoints of the code, each between two writes: where a test kills the process that comes by."""
 
-POINTS = (
-    "relay.claimed",
-    "consumer.claimed",
-    "orchestrator.received",
-    "consumer.handled",
-    "relay.published",
-    "consumer.flushed",
-    "batch.claimed",
-    "consumer.committed",
-    "orchestrator.decided",
-    "relay.deleted",
-    "batch.flushed",
-    "consumer.started",
-    "batch.committed",
-    "relay.committed",
-    "consumer.called",
-    "orchestrator.committed",
-    "consumer.concluded",
-    "attempt.recorded",
-    "attempt.committed",
+ROUNDS = (
+    ("relay.claimed", "orchestrator.received", "consumer.claimed", "batch.claimed"),
+    ("relay.published", "orchestrator.decided", "consumer.handled", "consumer.flushed"),
+    ("relay.deleted", "orchestrator.committed", "consumer.committed", "batch.flushed"),
+    ("relay.committed", "consumer.started", "consumer.called", "batch.committed"),
+    ("consumer.concluded", "attempt.recorded", "attempt.committed"),
 )
-"""All that orders come by; those of one process stand apart, since its supervisor waits longer each time it dies."""
+"""All that orders come by, some at a time: one of each process, since its supervisor waits longer each time it dies;
+those of consumers, batches and attempts kill children of workers, which are replaced at once."""
+
+POINTS = tuple(point for points in ROUNDS for point in points)
 
 ELSEWHERE = (
     *("collector.stored", "collector.committed", "prune.raised", "prune.deleted"),

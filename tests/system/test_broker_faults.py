@@ -12,7 +12,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.workshop import WORKER, Trouble, Workshop, a_row, put_in_the_outbox
 from tests.running_shop import wait_until
 
-AWAY = float(os.environ.get("MAKEGOOD_AWAY_SECONDS", "10"))
+AWAY = float(os.environ.get("MAKEGOOD_AWAY_SECONDS", "6"))
 """Seconds that a server is away; a minute or more shows the same."""
 LIMIT = 100_000
 """Bytes of the largest message, where a test lets the broker have such a limit."""
@@ -135,7 +135,7 @@ def test_a_broken_connection_repeats_messages_and_no_effect(
 ) -> None:
     proxy: Proxy = getattr(workshop, side)
     if fault == "slow":
-        proxy.slow_down(0.1)
+        proxy.slow_down(0.05)
     troubles = workshop.send_all([WELL] * 100)
     for _ in range(3):
         before = proxy.accepted

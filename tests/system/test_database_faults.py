@@ -33,7 +33,7 @@ def test_a_broken_connection_to_the_database_repeats_no_effect(
     proxy: Proxy = getattr(workshop, side)
     troubles = workshop.send_all([WELL] * 50)
     if fault == "slow":
-        proxy.slow_down(0.05)
+        proxy.slow_down(0.02)
     if fault == "dark":
         proxy.go_dark()
     if fault == "cut":
