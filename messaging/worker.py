@@ -3,6 +3,7 @@
 The task's name is the message type, so Celery's events and Flower show the business.
 """
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,16 @@ def serve(app: Celery, service: str) -> None:
     tell_on_port(app, databases=[settings.SERVICES[service]])
     signals.worker_init.connect(refuse_unsafe_worker)
     signals.worker_init.connect(_verifier(app, service), weak=False)
+    signals.worker_init.connect(_share_with_children)
+
+
+def _share_with_children(**_: Any) -> None:
+    """Keep what is loaded by now out of the garbage collector's way.
+
+    A collection in a child would write to every object that it shares with its parent, and so copy all of them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _batch_of(handler: AnyHandler) -> int:
