@@ -50,7 +50,7 @@ class Command(BaseCommand):
             self.stdout.write(f"idempotency keys of {service}: {rows:,} old ones are still needed")
         if report.waiting:
             self.stdout.write(
-                f"keys of {', '.join(report.waiting)}: their limit was raised just now; a later run deletes"
+                f"keys of {', '.join(report.waiting)}: their limit is too new, or not set yet; a later run deletes"
             )
         if not report.pruned:
             self.stdout.write("nothing is old enough")
