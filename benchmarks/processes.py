@@ -34,13 +34,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _pss_kb(pid: int) -> int:
+    """The process's share of memory; 0 for one that has ended since it was listed."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
-        pass
-    return 0
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -9,6 +9,7 @@ dark stays dead, as a half-open one does.
 """
 
 import asyncio
+import logging
 import socket
 import struct
 import threading
@@ -16,6 +17,8 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 _CHUNK = 65_536
@@ -164,8 +167,8 @@ class Proxy:
                 self._pass_on(link, reader, link.server, is_to_server=True),
                 self._pass_on(link, answers, writer, is_to_server=False),
             )
-        except OSError:
-            pass  # the server is away: the client sees its connection end
+        except OSError as error:
+            log.debug("%s: the server is away, so the client's connection ends: %s", self.port, error)
         finally:
             link.end(with_reset=False)
             self._links.discard(link)
@@ -188,8 +191,8 @@ class Proxy:
                     return
                 if left is not None:
                     self._left_before_cut = left - len(data)
-        except OSError:
-            pass
+        except OSError as error:
+            log.debug("%s: one side has ended the connection: %s", self.port, error)
         if not link.is_dark:
             # Nothing is kept back: whoever ends a connection ends it on both sides.
             link.client.close()

@@ -131,21 +131,21 @@ def test_a_taken_port_is_tried_again_and_the_process_works_meanwhile(monkeypatch
 
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys
 import django
 django.setup()
 from django.conf import settings
 settings.PROCESS_PORT = int(sys.argv[1])
+from launcher.interruption import wait_until
 from launcher.ports import is_free
 from messaging import metrics
 from messaging.process_port import open_port
 open_port(databases=[])
-while is_free(settings.PROCESS_PORT):
-    time.sleep(0.01)
+assert wait_until(lambda: not is_free(settings.PROCESS_PORT), timeout=30, every=0.01)
 child = os.fork()
 if child == 0:
     metrics.message_redelivered("billing")
-    time.sleep(60)
+    signal.pause()
     os._exit(0)
 print(child, flush=True)
 os.kill(os.getpid(), 9)
