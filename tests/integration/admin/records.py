@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 
 from billing.models import Payment
-from contracts.billing import PaymentAuthorized
+from contracts.billing import AuthorizePayment, PaymentAuthorized
 from contracts.orders import OrderPlaced
 from contracts.values import Address, Money, PricedLine
 from deadletters.models import DeadLetter, LetterAction, LetterGroup
@@ -266,4 +266,30 @@ def _record_messages(order_id: UUID, at: datetime) -> None:
         expected_version=0,
         occurred_at=at,
         database=settings.SERVICES["billing"],
+    )
+
+
+def an_open_breaker(database: str) -> None:
+    """The payment gateway is left alone, and one message waits for it, the third attempt at it."""
+    now = datetime.now(UTC)
+    CircuitBreaker.objects.using(database).create(
+        service="billing",
+        gateway="payment gateway",
+        state="open",
+        failures=7,
+        opened_at=now - timedelta(minutes=1),
+        probe_at=now + timedelta(minutes=1),
+        last_error="TransientError: no answer",
+    )
+    OutboxMessage.objects.using(database).create(
+        message_id=uuid4(),
+        service="billing",
+        type=AuthorizePayment.wire_type,
+        exchange="",
+        routing_key="billing",
+        headers={"attempt": 3},
+        body={},
+        available_at=now + timedelta(minutes=1),
+        created_at=now,
+        waits_for="payment gateway",
     )

@@ -5,46 +5,28 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
 from contracts.billing import AuthorizePayment, VoidPayment
-from deadletters.services import open_by_service
-from messaging import topology
 from messaging.handling import policy_of
-from messaging.models import CircuitBreaker, FailedAttempt, OutboxMessage
-from operations import admin_desk
+from messaging.models import FailedAttempt, OutboxMessage
 from orders.models import Order
 from sagas.models import SagaRecord, StepRecord
+from tests.integration.admin.pages import list_of, row_links, the_row
 from tests.integration.admin.records import (
     EMAIL,
     IN_EVERY_DATABASE,
     RECORDS,
     STREET,
     TOKEN,
-    record_letter,
+    an_open_breaker,
     record_order,
 )
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 MOST_STATEMENTS = 9
-
-
-def list_of(label: str) -> str:
-    return reverse(f"admin:{label.replace('.', '_')}_changelist")
-
-
-def row_links(page) -> list[str]:
-    return [page.context["cl"].url_for_result(row) for row in page.context["cl"].result_list]
-
-
-def the_row(client, label: str, **asked: object) -> str:
-    """The address that a search for one record leads to."""
-    answer = client.get(list_of(label), asked)
-    assert answer.status_code == 302, f"{label} has not exactly one row for {asked}"
-    return answer.headers["Location"]
 
 
 @pytest.mark.parametrize("label", [*RECORDS, "orders.product"])
@@ -238,42 +220,6 @@ def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, 
     assert SagaRecord.objects.get(correlation_id=order_id).data["payment_token"] == TOKEN
 
 
-def test_the_first_page_says_what_waits_and_leads_to_shop_and_flower(
-    superuser, settings, broker_url, monkeypatch
-):
-    settings.FLOWER_URL = "http://flower.example:5555/"
-    depths = {"billing": (7, 1), "billing.dead": (3, 0), "orders.dead": (0, 0)}
-    record_letter(service="shipping")
-    monkeypatch.setattr(topology, "depths", lambda connection: depths)
-    Order.objects.filter(id=record_order()).update(status="pending", finished_at=None)
-
-    page = superuser.get(reverse("admin:index"))
-
-    assertContains(page, "1 order pending")
-    assertContains(page, f"{open_by_service()['shipping']} dead letter")
-    assertContains(page, "in shipping")
-    assertContains(page, "3 dead letters not collected yet")
-    assertContains(page, 'href="http://flower.example:5555/"')
-    assertContains(page, f'href="{reverse("orders:catalogue")}"')
-
-
-def test_the_first_page_lists_gaps_in_streams_with_their_age(superuser, order_id):
-    page = superuser.get(reverse("admin:index"))
-
-    stream = f"order-{order_id}"
-    assertContains(page, "waits for number 4 of")
-    link = f"{list_of('messaging.heldbackmessage')}?service=billing&amp;stream={stream}"
-    assertContains(page, link)
-    assertContains(page, "1 message held back for")
-    assert superuser.get(link.replace("&amp;", "&")).status_code in (200, 302)
-
-
-def test_the_first_page_opens_while_the_broker_is_away(superuser, settings):
-    settings.BROKER_URL = "amqp://guest:guest@127.0.0.1:1/"
-
-    assertContains(superuser.get(reverse("admin:index")), "the broker does not answer")
-
-
 def test_a_retry_says_which_attempt_it_is_of_how_many_and_when(superuser, order_id):
     database, later = settings.SERVICES["billing"], datetime.now(UTC) + timedelta(hours=1)
     waiting = OutboxMessage.objects.using(database).get(service="billing")
@@ -320,32 +266,6 @@ def test_a_failed_attempt_says_when_the_next_is_or_that_it_was_the_last(superuse
     assertContains(page, f">{later:%H:%M:%S}</time>")
 
 
-def an_open_breaker(database: str) -> None:
-    """The payment gateway is left alone, and one message waits for it, the third attempt at it."""
-    now = datetime.now(UTC)
-    CircuitBreaker.objects.using(database).create(
-        service="billing",
-        gateway="payment gateway",
-        state="open",
-        failures=7,
-        opened_at=now - timedelta(minutes=1),
-        probe_at=now + timedelta(minutes=1),
-        last_error="TransientError: no answer",
-    )
-    OutboxMessage.objects.using(database).create(
-        message_id=uuid4(),
-        service="billing",
-        type=AuthorizePayment.wire_type,
-        exchange="",
-        routing_key="billing",
-        headers={"attempt": 3},
-        body={},
-        available_at=now + timedelta(minutes=1),
-        created_at=now,
-        waits_for="payment gateway",
-    )
-
-
 def test_a_message_says_which_gateway_it_waits_for(superuser, order_id):
     an_open_breaker(settings.SERVICES["billing"])
 
@@ -367,55 +287,6 @@ def test_an_open_breaker_leads_to_what_waits_for_it(superuser, order_id):
     waiting = f"{list_of('messaging.outboxmessage')}?service=billing&waits_for=payment+gateway"
     assertContains(page, waiting.replace("&", "&amp;"))
     assert superuser.get(waiting).context["cl"].result_count == 1
-
-
-def test_the_first_page_names_the_gateways_that_are_left_alone(superuser, broker_url):
-    assertNotContains(superuser.get(reverse("admin:index")), "alone")
-    an_open_breaker(settings.SERVICES["billing"])
-
-    page = superuser.get(reverse("admin:index"))
-
-    assertContains(page, "billing has left the payment gateway alone")
-    assertContains(page, f"{list_of('messaging.circuitbreaker')}?service=billing")
-
-
-def test_the_first_page_opens_while_a_service_s_database_is_away(superuser, broker_url, monkeypatch):
-    def away(alias: str) -> None:
-        raise OperationalError("could not connect")
-
-    monkeypatch.setattr(CircuitBreaker.objects, "using", away)
-
-    page = superuser.get(reverse("admin:index"))
-
-    assertContains(page, "database billing does not say which gateways it leaves alone")
-
-
-def test_the_first_page_opens_while_the_database_of_orders_is_away(superuser, broker_url, monkeypatch):
-    def away(*_: object, **__: object) -> None:
-        raise OperationalError("could not connect")
-
-    monkeypatch.setattr(Order.objects, "filter", away)
-    monkeypatch.setattr(admin_desk, "gaps", away)
-
-    page = superuser.get(reverse("admin:index"))
-
-    assertContains(page, "the database of orders does not answer")
-    assertContains(page, "the database of orders does not say whether its streams have gaps")
-
-
-def test_the_first_page_counts_sagas_that_need_a_person_also_where_the_letter_was_discarded(
-    superuser, order_id, broker_url
-):
-    assertNotContains(superuser.get(reverse("admin:index")), "a person</a>")
-    letter_id = uuid4()
-    StepRecord.objects.filter(saga__correlation_id=order_id, name="authorize").update(
-        status="held", deadline_at=None, letter_id=letter_id, discarded_letter_id=letter_id
-    )
-
-    page = superuser.get(reverse("admin:index"))
-
-    assertContains(page, "1 saga needs a person")
-    assertContains(page, f"{list_of('sagas.sagarecord')}?needs_a_person=yes")
 
 
 def test_pages_carry_no_inline_script_or_style(superuser, order_id):

@@ -1,23 +1,17 @@
 """An ordered consumer is given each stream's events once, in order, whatever the broker does."""
 
 import threading
-from datetime import timedelta
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import connections
 
 from contracts.billing import PaymentAuthorized, PaymentCaptured
 from contracts.operations import ReplaySucceeded
-from contracts.orders import OrderConfirmed
 from messaging import handling, ordering, replays, topology
-from messaging.envelope import utc_now
 from messaging.errors import PermanentError, TransientError
-from messaging.gaps import gaps
-from messaging.handling import GatewayHandler, Handler
-from messaging.models import HeldBackMessage, IdempotencyKey, KeyRetention, OutboxMessage, SkippedEvents
+from messaging.handling import Handler
+from messaging.models import HeldBackMessage, IdempotencyKey, OutboxMessage
 from messaging.settlement import Rejected
-from tests.builders import NOON
 from tests.integration.messaging.ordered_consumer import (
     DATABASE,
     SERVICE,
@@ -28,18 +22,12 @@ from tests.integration.messaging.ordered_consumer import (
     an_event,
     deliver,
     held_back,
-    own_registry,
     position,
     replay_of,
     take_outgoing,
 )
 
 pytestmark = pytest.mark.usefixtures("committed")
-
-
-@pytest.fixture
-def consumer(committed, monkeypatch) -> OrderedConsumer:
-    return OrderedConsumer(monkeypatch)
 
 
 def test_events_in_order_are_handled_as_they_come(consumer):
@@ -326,124 +314,3 @@ def test_twelve_workers_with_shuffled_copies_keep_every_stream_in_order(consumer
     assert failures == []
     assert [consumer.handled(stream) for stream in streams] == [[1, 2, 3, 4, 5]] * 4
     assert [held_back(stream) for stream in streams] == [[]] * 4
-
-
-class AskingConsumer:
-    """An ordered handler that asks a gateway; `asked` are the numbers it has asked for."""
-
-    def __init__(self, monkeypatch) -> None:
-        own_registry(monkeypatch)
-        self.asked: list[str] = []
-        self.concluded: list[str] = []
-        self.problem: Exception | None = None
-        ordering.ordered(SERVICE, kind="order", types=[OrderConfirmed, PaymentAuthorized])
-        handling._register(
-            GatewayHandler(
-                service=SERVICE,
-                message_type=PaymentAuthorized,
-                gateway="mail",
-                prepare=lambda event, action: {"authorization": event.authorization},
-                call=self._call,
-                conclude=self._conclude,
-            )
-        )
-
-    def _call(self, request, key) -> str:
-        self.asked.append(key)
-        if self.problem is not None:
-            raise self.problem
-        return key
-
-    def _conclude(self, event, outcome) -> None:
-        self.concluded.append(outcome)
-
-
-def test_a_handler_that_asks_a_gateway_moves_the_position_with_the_outcome(committed, monkeypatch):
-    consumer, stream = AskingConsumer(monkeypatch), a_stream("order")
-    first, second = an_event(stream, 1), an_event(stream, 2)
-
-    consumer.problem = TransientError("the gateway is away")
-    deliver(first)
-    deliver(second)
-    assert (position(stream), held_back(stream)) == (0, [2])
-
-    consumer.problem = None
-    (retry,) = take_outgoing(stream)
-    deliver(retry)
-    deliver(first)
-    (goes_on,) = take_outgoing(stream)
-    deliver(goes_on)
-    keys = [delivery.headers["idempotency_key"] for delivery in (first, second)]
-    assert consumer.concluded == keys
-    assert position(stream) == 2
-
-
-def test_a_gap_is_listed_with_its_age(consumer, capsys):
-    stream = a_stream()
-    deliver(an_event(stream, 4))
-    deliver(an_event(stream, 5))
-
-    (gap,) = [gap for gap in gaps(SERVICE, before=utc_now()) if gap.stream == stream]
-    assert (gap.first, gap.last, gap.held) == (1, 3, 2)
-    call_command("streams", "gaps")
-    assert f"number 1 to 3 of {stream} is missing, 2 held back" in capsys.readouterr().out
-
-
-def test_events_that_never_come_are_given_up_with_name_and_reason(consumer):
-    stream = a_stream()
-    deliver(an_event(stream, 1))
-    deliver(an_event(stream, 4))
-
-    call_command("streams", "skip", SERVICE, stream, "3", "--reason", "restored from a backup", "--by", "ada")
-
-    (fourth,) = take_outgoing(stream)
-    deliver(fourth)
-    deliver(an_event(stream, 3))
-    assert consumer.handled(stream) == [1, 4], "what was given up is not handled when it comes after all"
-    record = SkippedEvents.objects.using(DATABASE).get(stream=stream)
-    assert (record.first_sequence, record.last_sequence) == (2, 3)
-    assert (record.skipped_by, record.reason) == ("ada", "restored from a backup")
-
-
-@pytest.mark.parametrize(
-    ("stream", "sequence", "reason", "problem"),
-    [
-        ("known", "4", "why", "Number 4 of"),
-        ("known", "1", "why", "1 is behind it"),
-        ("unknown", "1", "why", "knows no stream"),
-        ("known", "3", " ", "Say why"),
-    ],
-)
-def test_skipping_never_loses_what_has_arrived(consumer, stream, sequence, reason, problem):
-    known = a_stream()
-    deliver(an_event(known, 1))
-    deliver(an_event(known, 4))
-    named = known if stream == "known" else a_stream()
-
-    with pytest.raises(CommandError, match=problem):
-        call_command("streams", "skip", SERVICE, named, sequence, "--reason", reason)
-
-    assert (position(known), held_back(known)) == (1, [4])
-    assert not SkippedEvents.objects.using(DATABASE).filter(stream=named).exists()
-
-
-@pytest.mark.parametrize("asks_a_gateway", [False, True], ids=["plain", "asking a gateway"])
-def test_an_event_that_was_held_back_longer_than_keys_are_kept_is_handled(
-    committed, monkeypatch, asks_a_gateway
-):
-    """The position tells it from a copy, whatever its age; no key that may be gone is asked."""
-    consumer = AskingConsumer(monkeypatch) if asks_a_gateway else OrderedConsumer(monkeypatch)
-    stream = a_stream("order" if asks_a_gateway else "payment")
-    first, second = an_event(stream, 1), an_event(stream, 2)
-    deliver(second)
-    limits = KeyRetention.objects.using(DATABASE)
-    limits.create(service=SERVICE, keys_kept_since=NOON + timedelta(days=1), raised_at=utc_now())
-    try:
-        deliver(first)
-        (goes_on,) = take_outgoing(stream)
-        deliver(goes_on)
-    finally:
-        limits.filter(service=SERVICE).delete()
-
-    assert position(stream) == 2
-    assert len(consumer.concluded if asks_a_gateway else consumer.handled(stream)) == 2
