@@ -258,7 +258,6 @@ CELERY_BROKER_HEARTBEAT = 30
 # Confirms are for what Celery itself publishes, such as operators' jobs; messages leave through the outbox. The
 # timeouts (seconds) are for a worker that says goodbye to a lost connection: a peer that hangs would never answer.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True, "read_timeout": 20, "write_timeout": 20}
-CELERY_CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 # Beat would otherwise name `celery.backend_cleanup` too, which nobody runs: results are pruned with the rest.
 CELERY_RESULT_EXPIRES = None
