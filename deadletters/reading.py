@@ -49,19 +49,19 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     service: str
     body: bytes
     headers: Any
-    properties: Any
-    reason: str
-    deaths: list[Any]
-    message_id: UUID | None
-    type: str
-    correlation_id: str
-    idempotency_key: str
-    saga_id: UUID | None
-    step: str
-    attempt: int | None
-    replay_id: UUID | None
     died_at: datetime
-    envelope: Envelope | None
+    properties: Any = {}
+    reason: str = ""
+    deaths: list[Any] = []
+    message_id: UUID | None = None
+    type: str = ""
+    correlation_id: str = ""
+    idempotency_key: str = ""
+    saga_id: UUID | None = None
+    step: str = ""
+    attempt: int | None = None
+    replay_id: UUID | None = None
+    envelope: Envelope | None = None
 
     @property
     def of_saga(self) -> OfSaga | None:
@@ -115,19 +115,7 @@ def bare(received: Received, *, letter_id: UUID, now: datetime, why: str) -> Let
         service=received.service,
         body=received.body,
         headers={"$unstorable": column(why), "$repr": said[:100_000]},
-        properties={},
-        reason="",
-        deaths=[],
-        message_id=None,
-        type="",
-        correlation_id="",
-        idempotency_key="",
-        saga_id=None,
-        step="",
-        attempt=None,
-        replay_id=None,
         died_at=now,
-        envelope=None,
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connections
 from django.db.models import Count
 
 from deadletters import statements
@@ -19,7 +18,7 @@ from deadletters.errors import ReasonMissing, Unreplayable
 from deadletters.models import DeadLetter
 from deadletters.outgoing import SERVICE, note_discarded_letter, replay_of
 from deadletters.reading import envelope_of, is_sagas_own, saga_command
-from eventstore.store import Statement
+from deadletters.statements import answers
 from messaging.envelope import new_message_id
 from messaging.outbox_rows import OutgoingMessage
 from messaging.unit_of_work import UnitOfWork, unit_of_work
@@ -68,7 +67,7 @@ def replay(
 
     def replay_chunk(ids: Sequence[UUID], work: UnitOfWork, outcome: Outcome) -> None:
         pairs: list[tuple[UUID, UUID]] = []
-        for letter_id, state, service, headers, body, deaths in _locked(_LOCK, ids, work, outcome):
+        for letter_id, state, service, headers, body, deaths in _locked(_LOCK, ids, outcome):
             if state != DeadLetter.State.OPEN:
                 outcome.refused[letter_id] = _is_not(DeadLetter.State.OPEN, state)
                 continue
@@ -91,7 +90,7 @@ def replay(
             begun = statements.begin_replays(
                 pairs, by=by, reason=reason, at=at, available_at=due, is_automatic=False
             )
-            outcome.done += [letter_id for (letter_id,) in _answers(begun, work)]
+            outcome.done += [letter_id for (letter_id,) in answers(begun)]
 
     return _in_chunks(letters, replay_chunk, progress)
 
@@ -113,7 +112,7 @@ def discard(
 
     def discard_chunk(ids: Sequence[UUID], work: UnitOfWork, outcome: Outcome) -> None:
         headers = {}
-        for letter_id, state, found in _locked(_LOCK_WITHOUT_BODY, ids, work, outcome):
+        for letter_id, state, found in _locked(_LOCK_WITHOUT_BODY, ids, outcome):
             decoded = msgspec.json.decode(found)
             if state != DeadLetter.State.OPEN:
                 outcome.refused[letter_id] = _is_not(DeadLetter.State.OPEN, state)
@@ -122,7 +121,7 @@ def discard(
             else:
                 headers[letter_id] = decoded
         closed = statements.discard(list(headers), by=by, reason=reason, at=at)
-        for (letter_id,) in _answers(closed, work):
+        for (letter_id,) in answers(closed):
             outcome.done.append(letter_id)
             work.outgoing += _notes_of_discarding(letter_id, headers[letter_id], at)
 
@@ -140,9 +139,9 @@ def restore(
     """Open discarded letters again. A saga that was told has counted them as failed, and does not take that back."""
 
     def restore_chunk(ids: Sequence[UUID], work: UnitOfWork, outcome: Outcome) -> None:
-        states = {row[0]: row[1] for row in _locked(_LOCK_WITHOUT_BODY, ids, work, outcome)}
+        states = {letter_id: state for letter_id, state, _ in _locked(_LOCK_WITHOUT_BODY, ids, outcome)}
         opened = statements.restore(list(states), by=by, reason=reason, at=at)
-        outcome.done += [letter_id for (letter_id,) in _answers(opened, work)]
+        outcome.done += [letter_id for (letter_id,) in answers(opened)]
         for letter_id, state in states.items():
             if state != DeadLetter.State.DISCARDED:
                 outcome.refused[letter_id] = _is_not(DeadLetter.State.DISCARDED, state)
@@ -157,9 +156,7 @@ def resolve(replay_id: UUID, *, at: datetime) -> list[UUID]:
     been handled. Returns the letters that were closed. A report of an unknown replay (its letter was pruned, or the
     database is an older one) changes nothing and is logged.
     """
-    with connections["default"].cursor() as cursor:
-        cursor.execute(*statements.succeeded(replay_id, at=at))
-        is_known, closed = cursor.fetchone()
+    ((is_known, closed),) = answers(statements.succeeded(replay_id, at=at))
     if not is_known:
         log.warning("replay %s has succeeded, but no letter here was replayed under that id", replay_id)
     return [UUID(letter_id) for letter_id in closed]
@@ -205,18 +202,12 @@ def _chunks(letters: Letters) -> Iterator[list[UUID]]:
         yield chunk
 
 
-def _locked(sql: str, ids: Sequence[UUID], work: UnitOfWork, outcome: Outcome) -> list[tuple[Any, ...]]:
+def _locked(sql: str, ids: Sequence[UUID], outcome: Outcome) -> list[tuple[Any, ...]]:
     """The rows of these letters, held until the transaction ends; those that are not there are refused."""
-    rows = _answers((sql, [list(ids)]), work)
+    rows = answers((sql, [list(ids)]))
     for letter_id in set(ids) - {row[0] for row in rows}:
         outcome.refused[letter_id] = "There is no such letter."
     return rows
-
-
-def _answers(statement: Statement, work: UnitOfWork) -> list[tuple[Any, ...]]:
-    with connections[work.database].cursor() as cursor:
-        cursor.execute(*statement)
-        return list(cursor.fetchall())
 
 
 def _is_not(wanted: DeadLetter.State, state: str) -> str:

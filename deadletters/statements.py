@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.db import connections
 
 from eventstore.store import Statement
 
@@ -95,9 +96,12 @@ WITH replay AS (
 SELECT EXISTS (SELECT FROM deadletters_replay WHERE id = %s), ARRAY (SELECT id FROM closed)::text[]"""
 
 _UNKNOWN_FAILURES = """
-SELECT id, service, type, reason, message_id, replay_id, attempt, headers::text, body, deaths::text, state, died_at
-FROM deadletters_deadletter
-WHERE NOT is_failure_known AND service = ANY(%s) ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"""
+SELECT id, death, service, type, reason, replay_id, headers::text, body, deaths::text, died_at
+FROM deadletters_deadletter WHERE NOT is_failure_known AND service = %s ORDER BY id LIMIT %s"""
+
+_LOCK_INCOMPLETE = """
+SELECT id, state FROM deadletters_deadletter
+WHERE id = ANY(%s::uuid[]) AND NOT is_failure_known ORDER BY id FOR UPDATE SKIP LOCKED"""
 
 _FILL_IN = """
 UPDATE deadletters_deadletter AS letter
@@ -150,14 +154,26 @@ def succeeded(replay_id: UUID, *, at: datetime) -> Statement:
     return _SUCCEEDED, [at, replay_id, at, replay_id]
 
 
-def unknown_failures(services: Sequence[str], *, limit: int) -> Statement:
-    """The oldest letters of these services whose failure is not known yet, locked."""
-    return _UNKNOWN_FAILURES, [list(services), limit]
+def unknown_failures(service: str, *, limit: int) -> Statement:
+    """The oldest letters of this service whose failure is not known yet."""
+    return _UNKNOWN_FAILURES, [service, limit]
+
+
+def lock_incomplete(ids: Sequence[UUID]) -> Statement:
+    """Lock those whose failure is still not known; answers their ids and states."""
+    return _LOCK_INCOMPLETE, [list(ids)]
 
 
 def fill_in(letters: Sequence[dict[str, Any]]) -> Statement:
     """Add what was recorded of the letters."""
     return _FILL_IN, [_json(letters)]
+
+
+def answers(statement: Statement) -> list[tuple[Any, ...]]:
+    """Run it in `default`; the rows that it answers, if it answers any."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(*statement)
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 def _json(rows: Sequence[dict[str, Any]]) -> str:

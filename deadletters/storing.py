@@ -8,15 +8,14 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db import connections
 
 from deadletters import statements
 from deadletters.errors import Unreplayable
 from deadletters.failures import Attempt, Failure, Failures
 from deadletters.fingerprint import Fingerprint, fingerprint
 from deadletters.outgoing import SERVICE, note_dead_letter, replay_of
-from deadletters.reading import DELIVERY_LIMIT, Letter, envelope_of, saga_command
-from eventstore.store import Statement
+from deadletters.reading import DELIVERY_LIMIT, Letter, envelope_of
+from deadletters.statements import answers
 from messaging.envelope import new_message_id
 from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage
@@ -57,15 +56,15 @@ def store(letters: Sequence[Letter], *, failures: Failures) -> Stored:
     """
     known = _with_failures(letters, failures)
     with unit_of_work(SERVICE) as work:
-        _run(work, statements.upsert_groups(_groups(known)))
+        answers(statements.upsert_groups(_groups(known)))
         rows = [_row(each) for each in known]
-        new = {row[0] for row in _run(work, statements.insert_letters(rows, now=work.now))}
+        new = {letter_id for (letter_id,) in answers(statements.insert_letters(rows, now=work.now))}
         fresh = [each for each in known if each.letter.id in new]
         returned = [
             (each.letter.id, each.letter.replay_id) for each in fresh if each.letter.replay_id is not None
         ]
         if returned:
-            _run(work, statements.came_back(returned, now=work.now))
+            answers(statements.came_back(returned, now=work.now))
         replayed = _replay_innocent(fresh, work)
         for each in fresh:
             # What is not known to be innocent or not is told when its failure is filled in.
@@ -82,24 +81,27 @@ def fill_in(*, failures: Failures, limit: int = 100) -> int:
     """
     filled = 0
     for service in settings.SERVICES:
-        with unit_of_work(SERVICE) as work:
-            found = [_reread(row) for row in _run(work, statements.unknown_failures([service], limit=limit))]
-            if not found:
-                continue
-            known = _with_failures([letter for letter, _ in found], failures)
-            known = [each for each in known if each.failure is not None]
-            if not known:
-                continue
-            states = {letter.id: state for letter, state in found}
-            _run(work, statements.upsert_groups(_groups(known)))
-            _run(work, statements.fill_in([_completion(each) for each in known]))
-            waiting = [each for each in known if _waited(each.letter)]
-            replayed = _replay_innocent([each for each in waiting if states[each.letter.id] == "open"], work)
-            for each in waiting:
-                if each.letter.id not in replayed and states[each.letter.id] in ("open", "replaying"):
-                    work.outgoing += _note(each.letter, each.failure or Failure(), work.now)
-            filled += len(known)
+        found = [_reread(row) for row in answers(statements.unknown_failures(service, limit=limit))]
+        # Asked with no transaction open: another database may take its time to answer, or not to.
+        known = [each for each in _with_failures(found, failures) if each.failure is not None]
+        if known:
+            filled += _fill_in(known)
     return filled
+
+
+def _fill_in(known: Sequence[_Known]) -> int:
+    with unit_of_work(SERVICE) as work:
+        answers(statements.upsert_groups(_groups(known)))
+        # Another collector may have completed some meanwhile, or is doing so now.
+        states = dict(answers(statements.lock_incomplete([each.letter.id for each in known])))
+        known = [each for each in known if each.letter.id in states]
+        answers(statements.fill_in([_completion(each) for each in known]))
+        waiting = [each for each in known if _waited(each.letter)]
+        replayed = _replay_innocent([each for each in waiting if states[each.letter.id] == "open"], work)
+        for each in waiting:
+            if each.letter.id not in replayed and states[each.letter.id] in ("open", "replaying"):
+                work.outgoing += _note(each.letter, each.failure or Failure(), work.now)
+    return len(known)
 
 
 def _with_failures(letters: Sequence[Letter], failures: Failures) -> list[_Known]:
@@ -165,7 +167,7 @@ def _replay_innocent(letters: Sequence[_Known], work: UnitOfWork) -> set[UUID]:
     begun = statements.begin_replays(
         pairs, by=COLLECTOR, reason=AUTOMATIC, at=work.now, available_at=work.now, is_automatic=True
     )
-    replayed = {row[0] for row in _run(work, begun)}
+    replayed = {letter_id for (letter_id,) in answers(begun)}
     work.outgoing += [message for letter_id, message in messages.items() if letter_id in replayed]
     return replayed
 
@@ -212,49 +214,20 @@ def _completion(each: _Known) -> dict[str, Any]:
     }
 
 
-def _reread(row: tuple[Any, ...]) -> tuple[Letter, str]:
-    """A letter as it was stored, and its state."""
-    (
-        letter_id,
-        service,
-        wire_type,
-        reason,
-        message_id,
-        replay_id,
-        attempt,
-        headers,
-        body,
-        deaths,
-        state,
-        died_at,
-    ) = row
+def _reread(row: tuple[Any, ...]) -> Letter:
+    """A letter as it was stored, as far as completing it needs."""
+    letter_id, death, service, wire_type, reason, replay_id, headers, body, deaths, died_at = row
     decoded = msgspec.json.decode(headers)
-    envelope = envelope_of(decoded)
-    command = None if envelope is None else saga_command(envelope)
-    letter = Letter(
+    return Letter(
         id=letter_id,
-        death="",
+        death=death,
         service=service,
         body=bytes(body),
         headers=decoded,
-        properties={},
         reason=reason,
         deaths=msgspec.json.decode(deaths),
-        message_id=message_id,
         type=wire_type,
-        correlation_id=envelope.correlation_id if envelope else "",
-        idempotency_key=envelope.idempotency_key if envelope else "",
-        saga_id=command.saga_id if command else None,
-        step=command.step if command else "",
-        attempt=attempt,
         replay_id=replay_id,
         died_at=died_at,
-        envelope=envelope,
+        envelope=envelope_of(decoded),
     )
-    return letter, state
-
-
-def _run(work: UnitOfWork, statement: Statement) -> list[tuple[Any, ...]]:
-    with connections[work.database].cursor() as cursor:
-        cursor.execute(*statement)
-        return list(cursor.fetchall()) if cursor.description else []
