@@ -14,7 +14,8 @@ _LOCK = (
     f"SELECT id FROM deadletters_deadletter WHERE {_OLD} ORDER BY closed_at LIMIT %s FOR UPDATE SKIP LOCKED"  # noqa: S608
 )
 _DELETE = """
-UPDATE deadletters_deadletter SET follows_id = NULL WHERE follows_id = ANY(%s::uuid[]);
+UPDATE deadletters_deadletter SET follows_id = NULL WHERE id IN (
+    SELECT id FROM deadletters_deadletter WHERE follows_id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE);
 DELETE FROM deadletters_letteraction WHERE letter_id = ANY(%s::uuid[]);
 DELETE FROM deadletters_replay WHERE letter_id = ANY(%s::uuid[]);
 DELETE FROM deadletters_deadletter WHERE id = ANY(%s::uuid[])"""
