@@ -95,6 +95,16 @@ WITH replay AS (
 )
 SELECT EXISTS (SELECT FROM deadletters_replay WHERE id = %s), ARRAY (SELECT id FROM closed)::text[]"""
 
+_COUNT_OPEN = """
+SELECT service, letters
+FROM unnest(%s::text[]) AS given (service), LATERAL (
+    SELECT count(*) AS letters FROM (
+        SELECT FROM deadletters_deadletter AS letter
+        WHERE letter.service = given.service AND letter.state = 'open' LIMIT %s
+    ) AS few
+) AS counted
+WHERE letters > 0"""
+
 _UNKNOWN_FAILURES = """
 SELECT id, death, service, type, reason, replay_id, headers::text, body, deaths::text, died_at
 FROM deadletters_deadletter WHERE NOT is_failure_known AND service = %s ORDER BY id LIMIT %s"""
@@ -152,6 +162,11 @@ def restore(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> State
 def succeeded(replay_id: UUID, *, at: datetime) -> Statement:
     """Close the replay's letter; answers whether the replay is known, and which letters were closed."""
     return _SUCCEEDED, [at, replay_id, at, replay_id]
+
+
+def count_open(services: Sequence[str], *, most: int) -> Statement:
+    """Those of the services that have open letters, and how many, counting at most so many of each."""
+    return _COUNT_OPEN, [list(services), most]
 
 
 def unknown_failures(service: str, *, limit: int) -> Statement:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.functional import cached_property
 
 from eventstore.admin_privacy import SENTENCE, masked
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
+MOST_LISTED = 10_000
+"""Rows of a list, all pages together: to count millions takes seconds. Searches and filters find the others."""
 CHOOSER = "service"
 """The part of an address that chooses a service where the table is in every service's database."""
 
@@ -55,6 +59,16 @@ def null_filter(field: str, title: str, *, null: str, given: str) -> type[admin.
     return Filter
 
 
+class _CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Pages of the first `MOST_LISTED` rows."""
+
+    object_list: QuerySet[Any]
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.order_by()[:MOST_LISTED].count()
+
+
 class HistoryAdmin(_ModelAdmin):
     """Pages of rows that are written by messages only. A wrong row is mended by a command, not by hand."""
 
@@ -66,6 +80,7 @@ class HistoryAdmin(_ModelAdmin):
     """JSON fields that are masked for everybody but superusers."""
     empty_sentence = "Nothing has been recorded yet."
 
+    paginator = _CappedPaginator
     list_per_page = 50
     show_full_result_count = False  # a second count of the whole table
     show_facets = admin.ShowFacets.NEVER  # a count for each choice of each filter
@@ -110,7 +125,8 @@ class HistoryAdmin(_ModelAdmin):
         is_by_identifier = len(asked) == 1 and asked <= set(self.identifiers)
         is_narrowed = bool(asked) and not is_by_identifier
         sentence = "Nothing matches the search and the filters." if is_narrowed else self.empty_sentence
-        response = super().changelist_view(request, {"empty_sentence": sentence, **(extra_context or {})})
+        told = {"empty_sentence": sentence, "most_listed": MOST_LISTED, **(extra_context or {})}
+        response = super().changelist_view(request, told)
         found = getattr(response, "context_data", None) or {}
         if is_by_identifier and "cl" in found and found["cl"].result_count == 1:
             return redirect(found["cl"].url_for_result(found["cl"].result_list[0]))
