@@ -27,6 +27,9 @@ STATE_TONES = {
     DeadLetter.State.DISCARDED: Tone.UNDONE,
     DeadLetter.State.SUPERSEDED: Tone.QUIET,
 }
+_LARGE = ("body", "headers", "properties", "deaths", "traceback")
+_MOST_SHOWN = 10
+"""Letters that are listed before an action; the others are counted."""
 _MOST_REASONS = 5
 """Refusals that are told one by one after an action; the others are counted."""
 
@@ -36,7 +39,7 @@ class _WithoutBodies(ChangeList):
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[DeadLetter]:
         found: QuerySet[DeadLetter] = super().get_queryset(*args, **kwargs)
-        return found.defer("body", "headers", "properties", "deaths", "traceback")
+        return found.defer(*_LARGE)
 
 
 @admin.register(DeadLetter)
@@ -140,12 +143,24 @@ class DeadLetterAdmin(HistoryAdmin):
             else:
                 self._tell(request, outcome, done)
                 return None
+        count, first = queryset.count(), queryset.defer(*_LARGE)[:_MOST_SHOWN]
         context = {
             **self.admin_site.each_context(request),
             "title": f"{verb.capitalize()} dead letters",
             "opts": self.model._meta,
             "verb": verb,
-            "count": queryset.count(),
+            "count": count,
+            "letters": [
+                {
+                    "type": self.shown_type(letter),
+                    "service": letter.service,
+                    "state": letter.state,
+                    "order": letter.correlation_id or "–",
+                    "problem": self.problem(letter),
+                }
+                for letter in first
+            ],
+            "more": max(0, count - _MOST_SHOWN),
             "problem": problem,
             "is_reason_required": verb == "discard",
             "selected": request.POST.getlist("_selected_action"),

@@ -118,6 +118,19 @@ def test_nothing_happens_before_it_was_said_why(superuser):
     assert state_of(letter) == "open"
 
 
+def test_the_page_that_asks_shows_the_first_letters_and_counts_the_others(superuser):
+    letters = [record_letter() for _ in range(12)]
+
+    page = act(superuser, "replay", *letters)
+
+    assertContains(page, "Replay 12 dead letters?")
+    assertContains(page, "and 2 more.")
+    first = max(letters, key=lambda letter: letter.id)
+    assertContains(page, f'<th scope="row">{first.type}</th>', count=10)
+    assertContains(page, first.correlation_id)
+    assertContains(page, first.exception)
+
+
 def test_a_long_list_counts_no_further_than_it_shows(superuser, monkeypatch):
     letters = [record_letter(service="notifications") for _ in range(3)]
     monkeypatch.setattr(admin_history, "MOST_LISTED", 2)
