@@ -15,8 +15,7 @@ from messaging.envelope import utc_now
 from messaging.gaps import Gap, gaps
 from messaging.models import CircuitBreaker
 from orders.models import Order
-from sagas.decide import NEEDS_A_PERSON
-from sagas.models import StepRecord
+from sagas.models import sagas_for_a_person
 
 PATIENCE = timedelta(seconds=10)
 """A gap closes by itself in less; one that is older is worth an operator's look."""
@@ -63,7 +62,7 @@ def waiting() -> Waiting:
     """Three counts, and one passive look at the queues, of a second at most."""
     known = {
         "pending": _pending_orders(),
-        "sagas": StepRecord.objects.filter(status__in=NEEDS_A_PERSON).values("saga").distinct().count(),
+        "sagas": sagas_for_a_person().count(),
         "dead_letters": dict(sorted(open_by_service().items())),
     }
     try:

@@ -18,7 +18,7 @@ from deadletters.services import open_by_service
 from inventory.models import Reservation, StockItem
 from messaging import topology
 from orders.models import Order
-from sagas.models import SagaRecord
+from sagas.models import SagaRecord, sagas_for_a_person
 from shipping.models import Shipment
 
 SALE_PATIENCE = timedelta(minutes=2)
@@ -53,7 +53,7 @@ def audit() -> Report:
     ]
     return Report(
         violations=violations,
-        notes=[*_dead_letters(), *([f"{len(running)} sagas are running"] if running else [])],
+        notes=[*_dead_letters(), *_unfinished_sagas(running)],
         orders=len(orders),
         checked={"payments": len(payments), "gateway entries": sum(map(len, entries.values()))},
     )
@@ -177,6 +177,13 @@ def _nothing_without_an_order(orders: dict[UUID, Any]) -> Iterator[str]:
         for order_id in model.objects.filter(state=held).values_list("order_id", flat=True):
             if order_id not in orders:
                 yield f"{what} for order {order_id}, which does not exist"
+
+
+def _unfinished_sagas(running: set[UUID]) -> Iterator[str]:
+    if running:
+        yield f"{len(running)} sagas are running"
+    if waiting := sagas_for_a_person().count():
+        yield f"{waiting} sagas need a person: nothing more is sent for their held or stuck steps"
 
 
 def _dead_letters() -> Iterator[str]:

@@ -20,7 +20,7 @@ from eventstore.admin_columns import (
 from eventstore.admin_history import HistoryAdmin, choice_filter, null_filter
 from eventstore.admin_privacy import masked
 from sagas.decide import NEEDS_A_PERSON, SagaStatus, StepStatus
-from sagas.models import MessageRecord, SagaRecord, StepRecord
+from sagas.models import MessageRecord, SagaRecord, StepRecord, sagas_for_a_person
 
 REASONS = (
     reasons.OUT_OF_STOCK,
@@ -63,7 +63,7 @@ class NeedsAPerson(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[SagaRecord]) -> QuerySet[SagaRecord]:
         if self.value() != "yes":
             return queryset
-        return queryset.filter(id__in=StepRecord.objects.filter(status__in=NEEDS_A_PERSON).values("saga"))
+        return queryset.filter(id__in=sagas_for_a_person())
 
 
 @admin.register(SagaRecord)

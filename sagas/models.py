@@ -1,5 +1,7 @@
 """The records of sagas: their state, their steps, and every message they received and sent."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 
@@ -103,6 +105,16 @@ class StepRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.status}"
+
+
+def sagas_for_a_person() -> models.QuerySet[StepRecord, Any]:
+    """The ids of the sagas of which a step waits for somebody to decide."""
+    return (
+        StepRecord.objects.filter(status__in=NEEDS_A_PERSON)
+        .order_by()
+        .values_list("saga", flat=True)
+        .distinct()
+    )
 
 
 class MessageRecord(models.Model):

@@ -14,7 +14,7 @@ from inventory.models import Reservation, StockItem
 from operations import audit as audits
 from orders.models import Order
 from orders.services import place_order
-from sagas.models import SagaRecord
+from sagas.models import SagaRecord, StepRecord, sagas_for_a_person
 from shipping.models import Shipment
 from tests.builders import NOON, an_order_request
 from tests.integration.admin.records import record_letter
@@ -228,6 +228,18 @@ def test_open_dead_letters_are_a_note_for_a_person(shop):
     record_letter(service="billing", state="discarded", closed_at=NOON)
 
     assert f"{before + 1} dead letters of billing wait for a person" in audits.audit().notes
+
+
+def test_sagas_that_need_a_person_are_a_note(shop):
+    before = sagas_for_a_person().count()
+    saga = SagaRecord.objects.get(business_key=shop.an_order("pending"))
+    for position, name in enumerate(("reserve", "authorize")):
+        StepRecord.objects.create(saga=saga, position=position, name=name, status="stuck", letter_id=uuid4())
+
+    report = audits.audit()
+
+    assert report.violations == []
+    assert any(note.startswith(f"{before + 1} sagas need a person") for note in report.notes)
 
 
 def test_the_command_ends_with_1_and_one_line_for_each_violation(shop):
