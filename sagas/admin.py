@@ -1,12 +1,14 @@
 """Sagas: how far each has come, what it waits for, and every message that it received and sent."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from contracts import reasons
+from deadletters.models import DeadLetter
 from eventstore.admin_columns import (
     Tone,
     badge,
@@ -133,8 +135,14 @@ class SagaRecordAdmin(HistoryAdmin):
     ) -> Any:
         saga: SagaRecord = kwargs["obj"]
         is_hidden = self.hides_from(request)
+        steps = list(saga.steps.all())
+        letters = dict(
+            DeadLetter.objects.filter(
+                id__in=[step.letter_id for step in steps if step.letter_id]
+            ).values_list("id", "state")
+        )
         context.update(
-            steps=[_step(step) for step in saga.steps.all()],
+            steps=[_step(step, letters) for step in steps],
             messages_of_saga=[
                 _message(message, is_hidden=is_hidden) for message in saga.messages.order_by("id")
             ],
@@ -143,8 +151,10 @@ class SagaRecordAdmin(HistoryAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def _step(step: StepRecord) -> dict[str, Any]:
+def _step(step: StepRecord, letters: dict[UUID, str]) -> dict[str, Any]:
+    """`letters` are the states of those that are stored; of one that was pruned the step tells what it was told."""
     status = StepStatus(step.status)
+    told = "discarded" if step.letter_id == step.discarded_letter_id else ""
     return {
         "position": step.position + 1,
         "name": step.name,
@@ -159,7 +169,7 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "problem": step.problem,
         "letter": step.letter_id
         and page_of("deadletters_deadletter", f"dead letter {step.letter_id}", id=step.letter_id),
-        "is_letter_discarded": step.letter_id is not None and step.letter_id == step.discarded_letter_id,
+        "letter_state": step.letter_id and letters.get(step.letter_id, told),
     }
 
 

@@ -17,10 +17,12 @@ from tests.integration.admin.pages import list_of, row_links, the_row
 from tests.integration.admin.records import (
     EMAIL,
     IN_EVERY_DATABASE,
+    NOON,
     RECORDS,
     STREET,
     TOKEN,
     an_open_breaker,
+    record_letter,
     record_order,
 )
 
@@ -121,6 +123,18 @@ def test_a_saga_that_needs_a_person_is_found_and_shows_its_dead_letter(superuser
     assertContains(
         superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id)), ", discarded"
     )
+
+
+@pytest.mark.parametrize("state", ["open", "discarded"])
+def test_a_saga_shows_the_state_that_its_dead_letter_has_now(superuser, order_id, state):
+    letter = record_letter(state=state, closed_at=None if state == "open" else NOON)
+    StepRecord.objects.filter(saga__correlation_id=order_id, name="authorize").update(
+        status="held", deadline_at=None, letter_id=letter.id, discarded_letter_id=letter.id
+    )
+
+    page = superuser.get(the_row(superuser, "sagas.sagarecord", correlation_id=order_id))
+
+    assertContains(page, f"dead letter {letter.id}</a>, {state}")
 
 
 def test_the_reason_of_an_order_is_a_filter(superuser, order_id):
