@@ -1,13 +1,12 @@
 """Replay, discard and restore: each letter moves only where it may, once, and what follows moves with it."""
 
 import json
-import threading
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.conf import settings
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.db.utils import InternalError
 
 from contracts.operations import ReplaySucceeded
@@ -21,6 +20,7 @@ from deadletters.storing import store
 from messaging.consumer import consume
 from messaging.envelope import new_message_id, utc_now
 from messaging.models import OutboxMessage
+from tests.at_once import at_once
 from tests.builders import NOON, a_delivery, a_step_key, an_envelope, reserve_stock
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -142,21 +142,8 @@ def test_a_letter_that_is_no_message_of_ours_is_refused_with_the_reason_and_stay
 
 def test_of_two_replays_at_once_one_is_made():
     letters = [a_letter() for _ in range(20)]
-    outcomes: list[services.Outcome] = []
-    gate = threading.Barrier(2)
 
-    def run() -> None:
-        try:
-            gate.wait(timeout=20)
-            outcomes.append(replay(*letters))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    outcomes = at_once(*[lambda: replay(*letters)] * 2)
 
     assert sorted(len(outcome.done) for outcome in outcomes) == [0, 20]
     assert all("It is replaying, not open." in said for o in outcomes for said in o.refused.values())

@@ -1,6 +1,5 @@
 """The event store: versions without gaps or twins, and history that nobody changes."""
 
-import threading
 from uuid import uuid4
 
 import pytest
@@ -12,6 +11,7 @@ from eventstore import store
 from eventstore.errors import ConcurrentAppend, UnknownEventType
 from eventstore.models import StoredEvent
 from inventory.aggregate import evolve
+from tests.at_once import at_once
 from tests.builders import NOON
 
 DATABASE = settings.SERVICES["inventory"]
@@ -73,27 +73,18 @@ def test_a_writer_with_an_old_version_is_refused(stream, expected_version):
 
 def test_of_two_writers_with_one_version_exactly_one_wins(committed, stream):
     append(stream, 1)
-    start, outcomes = threading.Barrier(2), []
 
-    def write(quantity: int) -> None:
+    def write(quantity: int) -> int | None:
         try:
-            start.wait(timeout=10)
             with transaction.atomic(using=DATABASE):
                 append(stream, quantity, expected_version=1)
-            outcomes.append(quantity)
         except ConcurrentAppend:
-            outcomes.append("refused")
-        finally:
-            connections.close_all()
+            return None
+        return quantity
 
-    threads = [threading.Thread(target=write, args=(quantity,)) for quantity in (2, 3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    outcomes = at_once(lambda: write(2), lambda: write(3))
 
-    (winner,) = [outcome for outcome in outcomes if outcome != "refused"]
-    assert len(outcomes) == 2
+    (winner,) = [outcome for outcome in outcomes if outcome is not None]
     assert quantities(stream) == [1, winner]
 
 

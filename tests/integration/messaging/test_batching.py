@@ -1,6 +1,5 @@
 """Messages that share a transaction have the effects that each has alone, and fail alone."""
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -24,6 +23,7 @@ from messaging.envelope import new_message_id, utc_now
 from messaging.metrics import Outcome
 from messaging.models import IdempotencyKey, KeyRetention
 from messaging.settlement import Rejected
+from tests.at_once import at_once
 from tests.builders import (
     ADA,
     EUR_25,
@@ -210,35 +210,16 @@ def test_messages_of_several_types_share_a_transaction(sku):
 
 def test_batches_that_want_the_same_articles_do_not_wait_in_a_ring():
     one, other = an_article(), an_article()
-    start, failures = threading.Barrier(2), []
 
     def reserve_in_order(*skus: str) -> None:
         lines = [Line(sku=sku, quantity=1) for sku in skus]
         commands = [ReserveStock(order_id=uuid4(), lines=(line,)) for line in lines]
-        start.wait(timeout=30)
         _, commits, _ = commits_of(lambda: consume_all("inventory", list(map(a_delivery, commands))))
         assert commits == 1, "no batch had to be repeated or split"
 
-    def handle(*skus: str) -> None:
-        try:
-            for _ in range(10):
-                reserve_in_order(*skus)
-        except BaseException as error:
-            failures.append(error)
-            start.abort()
-        finally:
-            connections.close_all()
+    for _ in range(10):
+        at_once(lambda: reserve_in_order(one, other), lambda: reserve_in_order(other, one))
 
-    threads = [
-        threading.Thread(target=handle, args=(one, other)),
-        threading.Thread(target=handle, args=(other, one)),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-
-    assert failures == []
     assert (stock(one).reserved, stock(other).reserved) == (20, 20)
 
 

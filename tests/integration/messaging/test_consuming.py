@@ -1,6 +1,5 @@
 """A message has its effect once, however often and in whatever order it is delivered."""
 
-import threading
 from datetime import timedelta
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from messaging.errors import PermanentError
 from messaging.handling import handlers_of
 from messaging.policies import RetryPolicy
 from messaging.settlement import Rejected
+from tests.at_once import at_once
 from tests.builders import (
     ADA,
     EUR_25,
@@ -72,24 +72,9 @@ def test_a_repeated_command_with_an_id_of_its_own_is_recognised_by_its_key(sku, 
 def test_twenty_deliveries_at_once_have_one_effect(sku, bookkeeping):
     order_id = uuid4()
     delivery = a_delivery(reserve_stock(order_id, sku=sku))
-    start, failures = threading.Barrier(20), []
 
-    def handle() -> None:
-        try:
-            start.wait(timeout=30)
-            consume("inventory", delivery)
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            connections.close_all()
+    at_once(*[lambda: consume("inventory", delivery)] * 20)
 
-    threads = [threading.Thread(target=handle) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-
-    assert failures == []
     assert on_hand(sku) == 8
     assert len({row.message_id for row in bookkeeping("inventory").outgoing(order_id)}) == 1
 

@@ -12,6 +12,7 @@ from messaging.errors import PermanentError, TransientError
 from messaging.handling import Handler
 from messaging.models import HeldBackMessage, IdempotencyKey, OutboxMessage
 from messaging.settlement import Rejected
+from tests.at_once import at_once
 from tests.integration.messaging.ordered_consumer import (
     DATABASE,
     SERVICE,
@@ -284,33 +285,23 @@ def _somebody_waits_for_the_position() -> bool:
 def test_twelve_workers_with_shuffled_copies_keep_every_stream_in_order(consumer):
     streams = [a_stream() for _ in range(4)]
     pending = [an_event(stream, sequence) for sequence in (4, 2, 5, 1, 3, 2, 5) for stream in streams]
-    lock, failures = threading.Lock(), []
+    lock = threading.Lock()
 
     def work() -> None:
-        try:
-            while True:
-                with lock:
-                    if not pending:
-                        return
-                    delivery = pending.pop()
-                deliver(delivery)
-                with lock:
-                    pending.extend(take_outgoing(delivery.headers["stream"]))
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            connections.close_all()
+        while True:
+            with lock:
+                if not pending:
+                    return
+                delivery = pending.pop()
+            deliver(delivery)
+            with lock:
+                pending.extend(take_outgoing(delivery.headers["stream"]))
 
-    threads = [threading.Thread(target=work) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
+    at_once(*[work] * 12)
     for stream in streams:
         while outgoing := take_outgoing(stream):
             for delivery in outgoing:
                 deliver(delivery)
 
-    assert failures == []
     assert [consumer.handled(stream) for stream in streams] == [[1, 2, 3, 4, 5]] * 4
     assert [held_back(stream) for stream in streams] == [[]] * 4

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -19,6 +18,7 @@ from operations import pruning
 from operations.pruning import aged_tables, prune, prune_aged
 from operations.pruning_keys import raise_limit
 from orders.models import ApiRequest, Checkout
+from tests.at_once import at_once
 from tests.integration.operations.old_keys import (
     DAYS,
     LONG_AGO,
@@ -35,24 +35,9 @@ pytestmark = pytest.mark.usefixtures("long_retention")
 
 def test_two_runs_at_once_delete_everything_once(settings):
     keys = [a_key(settings, at=LONG_AGO + timedelta(seconds=number)) for number in range(300)]
-    counts, failures, start = [], [], threading.Barrier(2)
 
-    def run() -> None:
-        try:
-            start.wait(timeout=60)
-            counts.append(prune_inventory())
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            connections.close_all()
+    counts = at_once(prune_inventory, prune_inventory)
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-
-    assert failures == []
     prune_inventory()
     assert not any(is_there(settings, key) for key in keys)
     assert sum(counts) <= 300, "no row is counted twice"

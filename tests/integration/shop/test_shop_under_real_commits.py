@@ -1,9 +1,7 @@
 """What only shows where transactions are committed: simultaneous requests, and news by notification."""
 
 import json
-import threading
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,8 +13,7 @@ from messaging.unit_of_work import unit_of_work
 from orders import services
 from orders.catalogue import load_catalogue
 from orders.models import Checkout, Order, OrderStep
-
-TOGETHER = 20
+from tests.at_once import at_once
 
 
 @pytest.fixture
@@ -24,32 +21,11 @@ def shop(committed):
     load_catalogue()
 
 
-def at_once(act: Callable[[], Any]) -> list[Any]:
-    """The answers of so many threads that begin together."""
-    start = threading.Barrier(TOGETHER)
-    answers = []
-
-    def run() -> None:
-        try:
-            start.wait(timeout=30)
-            answers.append(act())
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run) for _ in range(TOGETHER)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert len(answers) == TOGETHER
-    return answers
-
-
 def test_twenty_simultaneous_submissions_of_one_form_make_one_order(shop, new_browser, delivery):
     key = f"simultaneous-{uuid.uuid4().hex}"
     form = {**delivery, "checkout_key": key, "lines": "mug:1", "total": "1250 EUR"}
 
-    answers = at_once(lambda: new_browser().submit(form))
+    answers = at_once(*[lambda: new_browser().submit(form)] * 20)
 
     assert {answer.status_code for answer in answers} == {303}
     (address,) = {answer.headers["Location"] for answer in answers}
@@ -76,7 +52,7 @@ def test_twenty_simultaneous_requests_with_one_key_make_one_order(shop):
             "/api/orders", json.dumps(body), content_type="application/json", headers={"Idempotency-Key": key}
         )
 
-    answers = at_once(send)
+    answers = at_once(*[send] * 20)
 
     assert {answer.status_code for answer in answers} <= {202, 409}
     assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 409)
