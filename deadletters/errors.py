@@ -11,3 +11,19 @@ class Unreplayable(DeadLetterError):
 
 class ReasonMissing(DeadLetterError):
     """An operator has to say why."""
+
+
+class WrongFilter(DeadLetterError):
+    """What was asked for names no letters: a parameter has a value that it cannot have."""
+
+
+class NotPermitted(DeadLetterError):
+    """Whoever asked may not do this. The refusal is in the operators' log."""
+
+
+class WrongMove(DeadLetterError):
+    """The job or the edit is not in a state from which this can be done."""
+
+
+class InvalidEdit(DeadLetterError):
+    """The edited message does not keep its type's schema, or changes nothing."""

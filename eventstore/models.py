@@ -33,6 +33,7 @@ class StoredEvent(models.Model):
 
     class Meta:
         verbose_name = "event"
+        permissions = [("see_personal_data", "Can read what messages say about customers")]
         constraints = [
             models.UniqueConstraint(fields=["stream", "version"], name="one_event_per_version"),
             models.CheckConstraint(condition=models.Q(version__gte=1), name="version_from_one"),

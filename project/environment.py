@@ -82,6 +82,24 @@ def whole(name: str, default: int, *, least: int = 0) -> int:
     return int(value)
 
 
+def wholes(name: str, default: tuple[int, ...], *, least: int = 0) -> tuple[int, ...]:
+    """Whole numbers, separated by commas; `none` for no number at all."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return default
+    if value == "none":
+        return ()
+    try:
+        numbers = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; write whole numbers like 1,5,20, or none."
+        ) from None
+    if min(numbers) < least:
+        raise ImproperlyConfigured(f"{name} is {value!r}; each number must be at least {least}.")
+    return numbers
+
+
 def port(name: str) -> int:
     """A port's number; 0 where the variable is absent."""
     value = whole(name, 0)

@@ -70,6 +70,17 @@ ORDER_PAGE_STREAMS = env.whole("ORDER_PAGE_STREAMS", 24, least=1)
 """How many order pages of one web process may wait for news at once; the others ask again and again."""
 WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", 2, least=1)
 
+# --- the operators' desk ---------------------------------------------------------------------------------
+
+REPLAY_RAMP = env.wholes("REPLAY_RAMP", (1, 5, 20), least=1)
+"""A bulk replay sends so many letters and waits for the outcome of all, then so many, and at last all others."""
+REPLAY_RATE = env.number("REPLAY_RATE", 50, least=0.1)
+"""Letters a second that a bulk replay sends at most, where whoever starts it asks for nothing else."""
+LETTER_EDITING = env.flag("LETTER_EDITING")
+"""Whether a dead letter may be edited and replayed, by whoever has the permission for its type."""
+LETTER_EDITS_NEED_APPROVAL = env.flag("LETTER_EDITS_NEED_APPROVAL")
+"""Whether a second person has to approve an edited letter before it is sent."""
+
 # --- seeing ----------------------------------------------------------------------------------------------
 
 PROCESS_PORT = env.port("PROCESS_PORT")

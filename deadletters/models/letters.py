@@ -1,8 +1,31 @@
-"""Dead letters and what was done about them. The tables are in `default` alone. docs/lifecycle.md has the moves."""
+"""Dead letters, their groups, how many there are of each, and what was done with one."""
 
 import pgtrigger
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
+
+from deadletters.models.protection import never_changed, never_truncated
+
+_TALLY = """
+INSERT INTO deadletters_lettertally (fingerprint, service, state, hour, letters)
+SELECT group_id, service, state, date_trunc('hour', died_at, 'UTC'), sum(change)
+FROM ({changes}) AS changed GROUP BY 1, 2, 3, 4 HAVING sum(change) <> 0;
+RETURN NULL;"""
+_CAME = "SELECT group_id, service, state, died_at, 1 AS change FROM new_letters"
+_WENT = "SELECT group_id, service, state, died_at, -1 AS change FROM old_letters"
+
+
+def _tallied(name: str, operation: pgtrigger.Operation, changes: str, **seen: str) -> pgtrigger.Trigger:
+    return pgtrigger.Trigger(
+        name=name,
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=operation,
+        referencing=pgtrigger.Referencing(**seen),  # type: ignore[no-untyped-call]
+        func=_TALLY.format(changes=changes),
+    )
 
 
 class LetterGroup(models.Model):
@@ -55,6 +78,10 @@ class DeadLetter(models.Model):
     step = models.TextField(blank=True)
     attempt = models.PositiveIntegerField(null=True)
     replay_id = models.UUIDField(null=True, help_text="The replay that it came back from.")
+    words = SearchVectorField(
+        null=True,
+        help_text="What a search finds: type, exception and body, without what is said of customers.",
+    )
     follows = models.ForeignKey(
         "self",
         null=True,
@@ -80,6 +107,19 @@ class DeadLetter(models.Model):
         permissions = [
             ("replay_deadletter", "Can replay dead letters"),
             ("discard_deadletter", "Can discard and restore dead letters"),
+            ("edit_deadletter", "Can edit and replay dead letters of the types that are permitted too"),
+            ("approve_deadletter", "Can approve what somebody else has edited"),
+        ]
+        triggers = [
+            _tallied("tallied_when_added", pgtrigger.Insert, _CAME, new="new_letters"),
+            _tallied(
+                "tallied_when_changed",
+                pgtrigger.Update,
+                f"{_CAME} UNION ALL {_WENT}",
+                old="old_letters",
+                new="new_letters",
+            ),
+            _tallied("tallied_when_deleted", pgtrigger.Delete, _WENT, old="old_letters"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["death"], name="one_letter_per_death"),
@@ -102,8 +142,22 @@ class DeadLetter(models.Model):
                 condition=Q(state__in=["open", "replaying"]),
                 name="letter_in_hand_by_service",
             ),
-            # The groups' counts: WHERE state = 'open' GROUP BY group_id
-            models.Index(fields=["group"], condition=Q(state="open"), name="letter_open_by_group"),
+            # A job's next letters of one group: WHERE group_id = ... AND state = 'open' AND id > ... ORDER BY id
+            models.Index(
+                fields=["group", "id"], condition=Q(state="open"), name="letter_open_by_group_and_id"
+            ),
+            # The orders behind a group: SELECT DISTINCT correlation_id WHERE group_id = ... AND state = 'open'
+            models.Index(
+                fields=["group", "correlation_id"],
+                condition=Q(state="open") & ~Q(correlation_id=""),
+                name="letter_orders_by_group",
+            ),
+            # A service's letters: WHERE service = ... ORDER BY died_at DESC
+            models.Index(fields=["service", "-died_at"], name="letter_by_service"),
+            # Letters in one state: WHERE state = ... ORDER BY died_at DESC
+            models.Index(fields=["state", "-died_at"], name="letter_by_state"),
+            # A search for words: WHERE words @@ to_tsquery('simple', ...)
+            GinIndex(fields=["words"], name="letter_by_word"),
             # A group's letters: WHERE group_id = ... ORDER BY died_at DESC
             models.Index(fields=["group", "-died_at"], name="letter_by_group"),
             # A type's letters: WHERE type = ... ORDER BY died_at DESC
@@ -153,6 +207,14 @@ class Replay(models.Model):
     is_automatic = models.BooleanField(db_default=False)
     available_at = models.DateTimeField(help_text="It is sent from then on.")
     finished_at = models.DateTimeField(null=True)
+    job = models.ForeignKey(
+        "LetterJob",
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="replays",
+        db_index=False,
+        help_text="The job that has sent it.",
+    )
 
     class Meta:
         verbose_name = "replay"
@@ -170,6 +232,18 @@ class Replay(models.Model):
         indexes = [
             # What is under way, oldest first: WHERE outcome = 'open' ORDER BY requested_at
             models.Index(fields=["requested_at"], condition=Q(outcome="open"), name="replay_open_first"),
+            # What of a job is under way: WHERE job_id = ... AND outcome = 'open'
+            models.Index(
+                fields=["job"], condition=Q(job__isnull=False, outcome="open"), name="replay_open_by_job"
+            ),
+            # What of a job came back: WHERE job_id = ... AND outcome = 'failed' AND finished_at > ...
+            models.Index(
+                fields=["job", "finished_at"],
+                condition=Q(job__isnull=False, outcome="failed"),
+                name="replay_failed_by_job",
+            ),
+            # Pruning's foreign key, and a job's replays: WHERE job_id = ...
+            models.Index(fields=["job"], condition=Q(job__isnull=False), name="replay_by_job"),
         ]
 
     def __str__(self) -> str:
@@ -183,34 +257,77 @@ class LetterAction(models.Model):
         REPLAYED = "replayed", "replayed"
         DISCARDED = "discarded", "discarded"
         RESTORED = "restored", "restored"
+        EDITED = "edited", "edited and replayed"
+        PROPOSED = "proposed", "edit proposed"
+        DECLINED = "declined", "edit declined"
+        REFUSED = "refused", "refused"
 
     letter = models.ForeignKey(DeadLetter, on_delete=models.CASCADE, related_name="actions")
     kind = models.TextField(choices=Kind)
     by = models.TextField()
     at = models.DateTimeField()
-    reason = models.TextField(blank=True)
+    reason = models.TextField(blank=True, help_text="In the words of who did it.")
+    refusal = models.TextField(
+        blank=True,
+        db_default="",
+        help_text="Where nothing was done: what was wanted, and why it was refused.",
+    )
 
     class Meta:
         verbose_name = "action on a dead letter"
         default_permissions = ("view",)
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["replayed", "discarded", "restored"]), name="letter_action_is_known"
+                condition=Q(
+                    kind__in=[
+                        "replayed",
+                        "discarded",
+                        "restored",
+                        "edited",
+                        "proposed",
+                        "declined",
+                        "refused",
+                    ]
+                ),
+                name="letter_action_is_known",
             ),
             models.CheckConstraint(
                 condition=~Q(kind="discarded") | ~Q(reason=""), name="discarding_has_a_reason"
             ),
-        ]
-        triggers = [
-            pgtrigger.Protect(name="never_changed", operation=pgtrigger.Update),
-            pgtrigger.Trigger(
-                name="never_truncated",
-                level=pgtrigger.Statement,
-                when=pgtrigger.Before,
-                operation=pgtrigger.Truncate,
-                func="RAISE EXCEPTION 'deadletters_letteraction is only added to: it is never truncated';",
+            models.CheckConstraint(
+                condition=Q(kind="refused") & ~Q(refusal="") | ~Q(kind="refused") & Q(refusal=""),
+                name="refusals_say_why",
             ),
         ]
+        triggers = [never_changed(), never_truncated("deadletters_letteraction")]
 
     def __str__(self) -> str:
         return f"{self.kind} by {self.by}"
+
+
+class LetterTally(models.Model):
+    """How many letters there are, kept by triggers: the sum over the rows of a group, service, state and hour.
+
+    A change adds rows and locks none, so that nobody waits for a counter; folding adds rows up into one.
+    """
+
+    fingerprint = models.TextField()
+    service = models.TextField()
+    state = models.TextField()
+    hour = models.DateTimeField(help_text="Of the deaths. Long ago, one time stands for all.")
+    letters = models.BigIntegerField(help_text="May be negative: what left this state.")
+
+    class Meta:
+        verbose_name = "letter tally"
+        default_permissions = ()
+        indexes = [
+            # A group's figures: WHERE fingerprint = ANY(...)
+            models.Index(fields=["fingerprint"], name="tally_by_group"),
+            # What waits, by service: WHERE state = ANY(...) GROUP BY service
+            models.Index(fields=["state", "service"], name="tally_by_state"),
+            # The last day: WHERE hour >= ...
+            models.Index(fields=["hour"], name="tally_by_hour"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.letters} {self.state} of {self.service}"

@@ -1,0 +1,140 @@
+"""Which letters are meant: one description for the desk's addresses, the commands and the bulk jobs."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.contrib.postgres.search import SearchQuery
+from django.db.models import Q, QuerySet
+
+from deadletters.errors import WrongFilter
+from deadletters.models import DeadLetter
+
+MOST_IDS = 1_000
+"""Letters that may be named one by one; more are described by a filter."""
+_NAMES = ("state", "service", "type", "group", "order", "message", "since", "until", "q", "ids")
+
+
+class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All of what is given must hold. `since` and `until` bound the death: from the one to before the other.
+
+    `text` is words: each must begin a word of the type, the exception or the body, as far as that is not personal.
+    """
+
+    state: str = ""
+    service: str = ""
+    type: str = ""
+    fingerprint: str = ""
+    order: str = ""
+    message_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str = ""
+    ids: tuple[UUID, ...] = ()
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> "LetterFilter":
+        """Read an address's parameters, passing over what is no filter's; raises `WrongFilter` naming one."""
+        given = {name: query[name].strip() for name in _NAMES if query.get(name, "").strip()}
+        if (state := given.get("state", "")) and state not in DeadLetter.State.values:
+            raise WrongFilter(f"state is {state!r}; it must be one of {', '.join(DeadLetter.State.values)}.")
+        ids = tuple(_uuid("ids", text) for text in given.get("ids", "").split(",") if text)
+        if len(ids) > MOST_IDS:
+            raise WrongFilter(
+                f"ids names {len(ids)} letters; at most {MOST_IDS} can be named. Use a filter instead."
+            )
+        return cls(
+            state=state,
+            service=given.get("service", ""),
+            type=given.get("type", ""),
+            fingerprint=given.get("group", ""),
+            order=given.get("order", ""),
+            message_id=_uuid("message", given["message"]) if "message" in given else None,
+            since=_moment("since", given["since"]) if "since" in given else None,
+            until=_moment("until", given["until"]) if "until" in given else None,
+            text=given.get("q", ""),
+            ids=ids,
+        )
+
+    def to_query(self) -> dict[str, str]:
+        """The parameters of an address that means the same letters."""
+        told = {
+            "state": self.state,
+            "service": self.service,
+            "type": self.type,
+            "group": self.fingerprint,
+            "order": self.order,
+            "message": str(self.message_id or ""),
+            "since": self.since.isoformat() if self.since else "",
+            "until": self.until.isoformat() if self.until else "",
+            "q": self.text,
+            "ids": ",".join(map(str, self.ids)),
+        }
+        return {name: value for name, value in told.items() if value}
+
+    def apply(self, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+        """Those of the letters that are meant."""
+        fields: dict[str, Any] = {
+            "state": self.state,
+            "service": self.service,
+            "type": self.type,
+            "group_id": self.fingerprint,
+            "correlation_id": self.order,
+            "message_id": self.message_id,
+            "died_at__gte": self.since,
+            "died_at__lt": self.until,
+            "id__in": self.ids,
+        }
+        found = letters.filter(**{name: value for name, value in fields.items() if value})
+        return found.filter(_says(self.text)) if self.text else found
+
+    def describe(self) -> str:
+        """In words, for people: `open letters of billing, type billing.authorize_payment.v1`."""
+        if self.ids:
+            return f"{len(self.ids)} chosen letter{'s' if len(self.ids) != 1 else ''}"
+        said = [f"{self.state} letters".strip() if self.state else "letters"]
+        said += [f"of {self.service}"] if self.service else []
+        said += [f"of type {self.type}"] if self.type else []
+        said += [f"of group {self.fingerprint}"] if self.fingerprint else []
+        said += [f"of order {self.order}"] if self.order else []
+        said += [f"of message {self.message_id}"] if self.message_id else []
+        said += [f"that died from {self.since:%Y-%m-%d %H:%M:%S} UTC on"] if self.since else []
+        said += [f"that died before {self.until:%Y-%m-%d %H:%M:%S} UTC"] if self.until else []
+        said += [f"with the words {self.text!r}"] if self.text else []
+        return " ".join(said)
+
+
+def _says(text: str) -> Q:
+    """Words that begin with what was typed; an identifier of order, message or letter typed whole finds that."""
+    try:
+        identifier = UUID(text)
+    except ValueError:
+        words = re.findall(r"\w+", text)
+        if not words:
+            return Q(pk__in=[])
+        query = " & ".join(f"'{word}':*" for word in words[:20])
+        return Q(words=SearchQuery(query, config="simple", search_type="raw"))
+    named = ("id", "message_id", "saga_id", "replay_id")
+    return Q(correlation_id=str(identifier)) | Q(*((name, identifier) for name in named), _connector=Q.OR)
+
+
+def _uuid(name: str, text: str) -> UUID:
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        raise WrongFilter(
+            f"{name} is {text!r}, which is no identifier: it looks like {UUID(int=0)}."
+        ) from None
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise WrongFilter(
+            f"{name} is {text!r}, which is no time: write 2026-01-31 or 2026-01-31T17:05."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
