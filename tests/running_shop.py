@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import UUID
@@ -86,11 +87,11 @@ class RunningShop:
     def use(self, environment: dict[str, str]) -> None:
         """Let the processes, before they are started, have this environment."""
         self.environment = environment
-        table = self.table(environment)
-        self.ports = {process.name: process.port for process in table if process.port is not None}
+        self._table = self.table(environment)
+        self.ports = {process.name: process.port for process in self._table if process.port is not None}
         """Where each process answers /metrics, /healthz and /readyz."""
         self.processes = Supervisor(
-            table,
+            self._table,
             sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
         )
 
@@ -134,6 +135,20 @@ class RunningShop:
                     channel.queue_purge(f"{service}.dead")
         self.processes.start()
         self.wait_until_ready()
+
+    @contextmanager
+    def running(self, *names: str, **environment: str) -> Iterator[None]:
+        """Another release, or another configuration, of these processes; afterwards the usual one again."""
+        usual = [process for process in self._table if process.name in names]
+        self.processes.replace(
+            *(replace(process, environment={**process.environment, **environment}) for process in usual)
+        )
+        self.wait_until_ready()
+        try:
+            yield
+        finally:
+            self.processes.replace(*usual)
+            self.wait_until_ready()
 
     def stop(self) -> None:
         self.processes.stop()
