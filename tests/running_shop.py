@@ -21,7 +21,7 @@ from launcher import environment as environments
 from launcher import ports
 from launcher.processes import Process, process_table
 from launcher.servers import Servers
-from launcher.supervisor import Supervisor
+from launcher.supervisor import GRACE, Supervisor
 from messaging import topology
 from messaging.database import wait_until_back
 from operations.mix import CARDS
@@ -150,9 +150,14 @@ class RunningShop:
             self.processes.replace(*usual)
             self.wait_until_ready()
 
-    def stop(self) -> None:
-        self.processes.stop()
+    def stop(self, *, grace: float = GRACE) -> None:
+        """End the processes; those that take longer than `grace` seconds are killed."""
+        self.processes.stop(grace=grace)
         self._log.close()
+
+    def throw_away(self) -> None:
+        """End the processes as fast as can be: nobody asks what becomes of this shop's messages."""
+        self.stop(grace=1)
 
     def wait_until_ready(self) -> None:
         wait_until(self._is_ready, what=f"/readyz to answer 200 (see {self.log_file})")
