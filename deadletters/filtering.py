@@ -15,7 +15,7 @@ from deadletters.models import DeadLetter
 
 MOST_IDS = 1_000
 """Letters that may be named one by one; more are described by a filter."""
-_NAMES = ("state", "service", "type", "group", "order", "message", "since", "until", "q", "ids")
+NAMES = ("state", "service", "type", "group", "order", "message", "since", "until", "q", "ids")
 
 
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,7 +38,7 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "LetterFilter":
         """Read an address's parameters, passing over what is no filter's; raises `WrongFilter` naming one."""
-        given = {name: query[name].strip() for name in _NAMES if query.get(name, "").strip()}
+        given = {name: query[name].strip() for name in NAMES if query.get(name, "").strip()}
         if (state := given.get("state", "")) and state not in DeadLetter.State.values:
             raise WrongFilter(f"state is {state!r}; it must be one of {', '.join(DeadLetter.State.values)}.")
         ids = tuple(_uuid("ids", text) for text in given.get("ids", "").split(",") if text)

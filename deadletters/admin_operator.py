@@ -1,0 +1,68 @@
+"""Who stands at the desk, what he may do there, and the page that says why nothing was done."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib.admin import site
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+from deadletters.desk import Operator
+
+REPLAY = "deadletters.replay_deadletter"
+DISCARD = "deadletters.discard_deadletter"
+EDIT = "deadletters.edit_deadletter"
+APPROVE = "deadletters.approve_deadletter"
+SEE_PERSONAL_DATA = "eventstore.see_personal_data"
+
+_GIVEN_TO = {
+    REPLAY: "The groups Support and Operators have it.",
+    DISCARD: "The group Operators has it.",
+}
+"""What the groups that come with the shop may do; everything else is given to people one by one."""
+
+
+def operator_of(request: HttpRequest) -> Operator:
+    """Whoever is logged in."""
+    return Operator(name=request.user.get_username(), may=request.user.has_perm)
+
+
+def page(
+    request: HttpRequest, template: str, context: dict[str, Any], *, status: int = HTTPStatus.OK
+) -> TemplateResponse:
+    """One of the desk's own pages."""
+    return TemplateResponse(
+        request,
+        f"admin/deadletters/mending/{template}.html",
+        {**site.each_context(request), **context},
+        status=status,
+    )
+
+
+def said(
+    request: HttpRequest,
+    sentence: str,
+    *,
+    title: str,
+    status: int = HTTPStatus.OK,
+    then: str = "",
+    links: list[tuple[str, str]] | None = None,
+) -> TemplateResponse:
+    """A page that only says something: what was found, and what to do about it. `links` are texts with addresses."""
+    told = {"title": title, "sentence": sentence, "then": then, "links": links or []}
+    return page(request, "said", told, status=status)
+
+
+def forbidden(request: HttpRequest, permission: str, *, to: str, why: str = "") -> TemplateResponse:
+    """Which permission is missing, and whom to ask for it. What was asked for by POST is in the operators' log."""
+    given = _GIVEN_TO.get(permission, "")
+    then = f"Ask whoever administers the users of this shop for the permission {permission}. {given}".strip()
+    if request.method == "POST":
+        then += " Nothing was changed, and this refusal is in the operators' log."
+    return said(
+        request,
+        why or f"You may not {to}.",
+        title="Not permitted",
+        status=HTTPStatus.FORBIDDEN,
+        then=then,
+    )
