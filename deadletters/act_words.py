@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from deadletters.admin_operator import DISCARD, REPLAY
+from deadletters.desk import MOST_AT_ONCE, PERMISSIONS
+from deadletters.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
-from deadletters.services import CHUNK
 from deadletters.tallies import Counted
 
 
@@ -14,25 +14,28 @@ class ActWords(msgspec.Struct, frozen=True, kw_only=True):
     """One of the three things that can be done with letters."""
 
     kind: LetterJob.Kind
-    permission: str
-    needs: DeadLetter.State
-    """Letters in another state stay as they are."""
     done: str
     consequences: tuple[str, ...]
     is_reason_required: bool = False
     may_be_later: bool = False
 
+    @property
+    def permission(self) -> str:
+        return PERMISSIONS[self.kind]
+
+    @property
+    def needs(self) -> DeadLetter.State:
+        """Letters in another state stay as they are."""
+        return NEEDED[self.kind]
+
     def is_at_once(self, count: Counted) -> bool:
         """Whether it is done before the next page; else it becomes a bulk job."""
-        most = 1 if self.kind == LetterJob.Kind.REPLAY else CHUNK
-        return count.is_exact and count.number <= most
+        return count.is_exact and count.number <= MOST_AT_ONCE[self.kind]
 
 
 _WORDS = (
     ActWords(
         kind=LetterJob.Kind.REPLAY,
-        permission=REPLAY,
-        needs=DeadLetter.State.OPEN,
         done="sent again",
         consequences=(
             "Each message is sent again, with its own ids, to the one queue where it died.",
@@ -44,8 +47,6 @@ _WORDS = (
     ),
     ActWords(
         kind=LetterJob.Kind.DISCARD,
-        permission=DISCARD,
-        needs=DeadLetter.State.OPEN,
         done="discarded",
         consequences=(
             "The messages are never handled.",
@@ -57,8 +58,6 @@ _WORDS = (
     ),
     ActWords(
         kind=LetterJob.Kind.RESTORE,
-        permission=DISCARD,
-        needs=DeadLetter.State.DISCARDED,
         done="open again",
         consequences=(
             "The letters are open again, and wait for a person.",
@@ -75,7 +74,8 @@ def words_of(kind: LetterJob.Kind) -> ActWords:
 
 def plan(number: int, *, ramp: Sequence[int], is_exact: bool = True) -> list[str]:
     """The stages of a bulk replay of so many letters: `1`, `5`, `20`, `all 74 others`."""
-    told, left = [], number
+    told: list[str] = []
+    left = number
     for size in ramp:
         if left <= 0:
             return told

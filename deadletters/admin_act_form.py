@@ -69,17 +69,19 @@ class ActForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         seen = cleaned.get("seen")
         if seen is None or "job_id" not in cleaned:
-            raise forms.ValidationError("This form was not sent whole. Look at the letters below, and confirm again.")
+            raise forms.ValidationError(
+                "This form was not sent whole. Look at the letters below, and confirm again."
+            )
         if self.count.number > seen:
             self.has_grown = True
             raise forms.ValidationError(
                 f"There were {seen} letters when you looked; now there are {self._number()}. Nothing was done. "
                 "Look again, and confirm again."
             )
-        if self.has_to_be_typed and cleaned.get("typed", "").strip() != str(self.count.number):
-            # Fewer letters than were seen are no danger, and the number that was shown then may be typed too.
-            if cleaned.get("typed", "").strip() != str(seen):
-                self.add_error("typed", f"Type {self.count.number}, so that nothing happens by accident.")
+        # Fewer letters than were seen are no danger: the number that was shown then may be typed too.
+        typed = cleaned.get("typed", "").strip()
+        if self.has_to_be_typed and typed not in (str(self.count.number), str(seen)):
+            self.add_error("typed", f"Type {self.count.number}, so that nothing happens by accident.")
         return cleaned
 
     def clean_begins_at(self) -> datetime | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.contrib import messages
+from django.db import IntegrityError
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -18,7 +19,7 @@ from django.utils.text import Truncator
 from deadletters import desk, tallies
 from deadletters.act_words import ActWords, plan, words_of
 from deadletters.admin_act_form import ActForm
-from deadletters.admin_operator import forbidden, operator_of, page, said
+from deadletters.admin_operator import forbidden, operator_of, page, refuse, said
 from deadletters.errors import DeadLetterError, NotPermitted, WrongFilter
 from deadletters.filtering import NAMES, LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterJob
@@ -71,16 +72,14 @@ def act(request: HttpRequest, kind: str) -> HttpResponse:
             links=[("All dead letters", reverse("admin:deadletters_deadletter_changelist"))],
         )
     if not request.user.has_perm(words.permission):
-        if request.method == "POST":
-            desk.refuse(
-                kind,
-                permission=words.permission,
-                subject=chosen.describe(),
-                operator=operator_of(request),
-                reason=request.POST.get("reason", ""),
-                at=timezone.now(),
-            )
-        return forbidden(request, words.permission, to=f"{kind} dead letters")
+        return refuse(
+            request,
+            words.permission,
+            action=kind,
+            subject=chosen.describe(),
+            to=f"{kind} dead letters",
+            letter_id=chosen.ids[0] if len(chosen.ids) == 1 else None,
+        )
     meant = _meant(chosen, words)
     if not meant.count.number:
         return _nothing(request, words, meant)
@@ -185,6 +184,10 @@ def _confirmed(request: HttpRequest, words: ActWords, meant: Meant) -> HttpRespo
         )
     except NotPermitted as error:
         return forbidden(request, words.permission, to=f"{words.kind} dead letters", why=str(error))
+    except IntegrityError:
+        if LetterJob.objects.filter(id=job_id).exists():  # sent twice at the same time
+            return redirect("admin:deadletters_letterjob_change", job_id)
+        raise
     except DeadLetterError as error:
         form.add_error(None, str(error))
         return _ask(request, words, meant, form)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deadletters import desk_log
-from deadletters.admin_operator import REPLAY, SEE_PERSONAL_DATA, forbidden, operator_of, page, said
+from deadletters.admin_operator import REPLAY, SEE_PERSONAL_DATA, operator_of, page, refuse, said
 from deadletters.dry_runs import dry_run
 from deadletters.errors import DeadLetterError
 from deadletters.models import DeadLetter
@@ -24,15 +24,14 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     operator, now = operator_of(request), timezone.now()
     letter = DeadLetter.objects.only("id", "type", "message_id", "service").filter(id=letter_id).first()
     if not operator.may(REPLAY):
-        desk_log.note_refusal(
-            by=operator.name,
+        return refuse(
+            request,
+            REPLAY,
             action="dry run",
             subject=str(letter or letter_id),
-            at=now,
-            why=f"It needs the permission {REPLAY}.",
+            to="try dead letters in a dry run",
             letter_id=letter_id,
         )
-        return forbidden(request, REPLAY, to="try dead letters in a dry run")
     if letter is None:
         return no_such_letter(request, letter_id)
     back = reverse("admin:deadletters_deadletter_change", args=[letter_id])
@@ -48,7 +47,12 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
             links=[("Back to the letter", back)],
         )
     desk_log.note(
-        by=operator.name, action="dry run", subject=str(letter), at=now, detail=run.verdict, letter_id=letter_id
+        by=operator.name,
+        action="dry run",
+        subject=str(letter),
+        at=now,
+        detail=run.verdict,
+        letter_id=letter_id,
     )
     is_hidden = not operator.may(SEE_PERSONAL_DATA)
     context: dict[str, Any] = {

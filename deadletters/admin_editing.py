@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from contracts.catalogue import MESSAGE_TYPES
-from deadletters import desk_log, edits
+from deadletters import edits
 from deadletters.admin_dry_runs import no_such_letter
-from deadletters.admin_operator import EDIT, SEE_PERSONAL_DATA, forbidden, operator_of, page, said
+from deadletters.admin_operator import EDIT, SEE_PERSONAL_DATA, forbidden, operator_of, page, refuse, said
 from deadletters.errors import DeadLetterError, NotPermitted, Unreplayable
 from deadletters.message_fields import fields_of
 from deadletters.models import DeadLetter, LetterEdit
@@ -67,7 +67,9 @@ def _posted(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
     except DeadLetterError as error:
         return _editor(request, letter, body, problem=str(error))
     if edit.state == LetterEdit.State.PROPOSED:
-        messages.success(request, "Your edit is proposed. Nothing is sent before a second person approves it.")
+        messages.success(
+            request, "Your edit is proposed. Nothing is sent before a second person approves it."
+        )
     else:
         messages.success(request, "The edited message is sent. The letter closes when it has been handled.")
     return redirect("admin:deadletters_letteredit_change", edit.id)
@@ -103,17 +105,14 @@ def _refusal(request: HttpRequest, letter: DeadLetter | None, letter_id: UUID) -
     operator = operator_of(request)
     needed = EDIT if letter is None else edits.permission_lacking(letter.type, operator=operator)
     if needed and not (letter is None and operator.may(EDIT)):
-        if request.method == "POST":
-            desk_log.note_refusal(
-                by=operator.name,
-                action="edit",
-                subject=str(letter or letter_id),
-                at=timezone.now(),
-                why=f"It needs the permission {needed}.",
-                reason=request.POST.get("reason", ""),
-                letter_id=letter_id,
-            )
-        return forbidden(request, needed, to="edit this dead letter")
+        return refuse(
+            request,
+            needed,
+            action="edit",
+            subject=str(letter or letter_id),
+            to="edit this dead letter",
+            letter_id=letter_id,
+        )
     if not settings.LETTER_EDITING:
         return said(
             request,
@@ -129,22 +128,15 @@ def _refusal(request: HttpRequest, letter: DeadLetter | None, letter_id: UUID) -
 
 def _hidden(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
     """Who may not read what is said of a customer would write over it unseen."""
-    if request.method == "POST":
-        desk_log.note_refusal(
-            by=request.user.get_username(),
-            action="edit",
-            subject=str(letter),
-            at=timezone.now(),
-            why=f"The message holds personal data; to edit it needs the permission {SEE_PERSONAL_DATA}.",
-            reason=request.POST.get("reason", ""),
-            letter_id=letter.id,
-        )
-    return forbidden(
+    return refuse(
         request,
         SEE_PERSONAL_DATA,
+        action="edit",
+        subject=str(letter),
         to="edit it",
         why="This message holds a payment token or what is said of a customer, which you may not read; so you cannot "
         "edit it either.",
+        letter_id=letter.id,
     )
 
 

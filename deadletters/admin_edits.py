@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from deadletters import edits
-from deadletters.admin_operator import APPROVE, SEE_PERSONAL_DATA, forbidden, operator_of, page, said
+from deadletters.admin_operator import APPROVE, SEE_PERSONAL_DATA, forbidden, operator_of, page, refuse, said
 from deadletters.errors import DeadLetterError, NotPermitted
 from deadletters.models import LetterEdit
 from eventstore.admin_columns import Tone, state_column, time_column
@@ -57,10 +57,15 @@ class LetterEditAdmin(HistoryAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LetterEdit]:
-        return super().get_queryset(request).select_related("letter").only(
-            *(field.name for field in LetterEdit._meta.concrete_fields),
-            "letter__type",
-            "letter__message_id",
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("letter")
+            .only(
+                *(field.name for field in LetterEdit._meta.concrete_fields),
+                "letter__type",
+                "letter__message_id",
+            )
         )
 
     def get_urls(self) -> list[Any]:
@@ -113,6 +118,17 @@ def decide(request: HttpRequest, edit_id: UUID, verb: str) -> HttpResponse:
             request, f"There is no edit {edit_id}.", title="No such edit", status=HTTPStatus.NOT_FOUND
         )
     do, done = DECISIONS[verb]
+    if not request.user.has_perm(SEE_PERSONAL_DATA) and _hides_changes(edit):
+        return refuse(
+            request,
+            SEE_PERSONAL_DATA,
+            action=verb,
+            subject=str(edit),
+            to=f"{verb} this edit",
+            why="It changes a payment token or what is said of a customer, which you may not read; so you cannot "
+            "decide on it either.",
+            letter_id=edit.letter_id,
+        )
     problem, reason = "", request.POST.get("reason", "").strip()
     if request.method == "POST":
         try:
@@ -142,6 +158,12 @@ def decide(request: HttpRequest, edit_id: UUID, verb: str) -> HttpResponse:
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK
     return page(request, "decide", context, status=status)
+
+
+def _hides_changes(edit: LetterEdit) -> bool:
+    """Whether something was changed that is hidden from whoever may not read personal data."""
+    shown = edits.changes(masked(edit.before), masked(edit.after))
+    return len(shown) != len(edits.changes(edit.before, edit.after))
 
 
 def _why_not(request: HttpRequest, *, is_own: bool) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from django.contrib import admin
-from django.db.models import Case, Count, IntegerField, Q, Value, When
+from django.db.models import Case, IntegerField, Value, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -19,7 +19,7 @@ from deadletters import job_words
 from deadletters.act_words import words_of
 from deadletters.admin_steering import VERBS, steer, verbs_for
 from deadletters.filtering import LetterFilter
-from deadletters.job_words import Outcomes
+from deadletters.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterJob, Replay
 from eventstore.admin_columns import Tone, moment, page_of, state_column, time_column
 from eventstore.admin_history import HistoryAdmin
@@ -70,12 +70,12 @@ class LetterJobAdmin(HistoryAdmin):
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
         own = [
-            path(
-                f"<uuid:job_id>/{verb}/", view(steer), {"verb": verb}, name=f"deadletters_letterjob_{verb}"
-            )
+            path(f"<uuid:job_id>/{verb}/", view(steer), {"verb": verb}, name=f"deadletters_letterjob_{verb}")
             for verb in VERBS
         ]
-        own.append(path("<uuid:job_id>/progress/", view(self.progress), name="deadletters_letterjob_progress"))
+        own.append(
+            path("<uuid:job_id>/progress/", view(self.show_progress), name="deadletters_letterjob_progress")
+        )
         return own + super().get_urls()
 
     @admin.display(description="job", ordering="description")
@@ -113,7 +113,7 @@ class LetterJobAdmin(HistoryAdmin):
         context.update(title=f"{job.kind.capitalize()} dead letters", subtitle=None, **_live(request, job))
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def progress(self, request: HttpRequest, job_id: UUID) -> HttpResponse:
+    def show_progress(self, request: HttpRequest, job_id: UUID) -> HttpResponse:
         """What changes on a job's page, for the page to fetch again and again."""
         job = LetterJob.objects.filter(id=job_id).first()
         if job is None:
@@ -124,9 +124,8 @@ class LetterJobAdmin(HistoryAdmin):
 
 
 def _live(request: HttpRequest, job: LetterJob) -> dict[str, Any]:
-    now, words = timezone.now(), words_of(LetterJob.Kind(job.kind))
-    outcomes = _outcomes(job)
-    returned = _returned(job) if outcomes.came_back else []
+    words, told = words_of(LetterJob.Kind(job.kind)), progress(job)
+    returned = _returned(job) if told.failed else []
     may = request.user.has_perm(words.permission)
     return {
         "job": job,
@@ -135,28 +134,16 @@ def _live(request: HttpRequest, job: LetterJob) -> dict[str, Any]:
         "state": job.state,
         "is_live": job.state in LIVE,
         "is_stopped": job.state == LetterJob.State.STOPPED,
-        "sentence": job_words.sentence(job, outcomes, now=now),
+        "progress": told,
         "share": job_words.share(job),
         "stages": job_words.stages(job),
-        "outcomes": outcomes,
-        "handled": max(0, job.done - outcomes.unanswered - outcomes.came_back),
         "returned": returned[:MOST_RETURNED],
         "returned_letters": _letters(ids=",".join(str(letter.id) for letter in returned)),
         "still_there": _letters(**{**_asked(job), "state": words.needs.value}),
         "verbs": verbs_for(job) if may else [],
         "lacks": "" if may or job.state not in LIVE else words.permission,
-        "now": moment(now),
+        "now": moment(timezone.now()),
     }
-
-
-def _outcomes(job: LetterJob) -> Outcomes:
-    """Two indexes answer: what was handled is the rest, and is not counted."""
-    if job.kind != LetterJob.Kind.REPLAY:
-        return Outcomes()
-    counted = Replay.objects.filter(job=job, outcome__in=["open", "failed"]).aggregate(
-        unanswered=Count("id", filter=Q(outcome="open")), came_back=Count("id", filter=Q(outcome="failed"))
-    )
-    return Outcomes(**counted)
 
 
 def _returned(job: LetterJob) -> list[DeadLetter]:
@@ -164,7 +151,9 @@ def _returned(job: LetterJob) -> list[DeadLetter]:
     failed = Replay.objects.filter(job=job, outcome=Replay.Outcome.FAILED).order_by("-finished_at")
     newest = list(failed.values_list("id", flat=True)[:MOST_LINKED])
     letters = DeadLetter.objects.filter(replay_id__in=newest).order_by("-died_at", "-id")
-    return list(letters.only("id", "type", "service", "state", "exception", "reason", "died_at")[:MOST_LINKED])
+    return list(
+        letters.only("id", "type", "service", "state", "exception", "reason", "died_at")[:MOST_LINKED]
+    )
 
 
 def _asked(job: LetterJob) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from django.contrib.admin import site
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils import timezone
 
+from deadletters import desk_log
 from deadletters.desk import Operator
 
 REPLAY = "deadletters.replay_deadletter"
@@ -66,3 +69,27 @@ def forbidden(request: HttpRequest, permission: str, *, to: str, why: str = "") 
         status=HTTPStatus.FORBIDDEN,
         then=then,
     )
+
+
+def refuse(
+    request: HttpRequest,
+    permission: str,
+    *,
+    action: str,
+    subject: str,
+    to: str,
+    why: str = "",
+    letter_id: UUID | None = None,
+) -> TemplateResponse:
+    """Refuse here what never comes as far as the desk's own door; by POST it is an attempt, and written down."""
+    if request.method == "POST":
+        desk_log.note_refusal(
+            by=request.user.get_username(),
+            action=action,
+            subject=subject,
+            at=timezone.now(),
+            why=why or f"It needs the permission {permission}.",
+            reason=request.POST.get("reason", "").strip(),
+            letter_id=letter_id,
+        )
+    return forbidden(request, permission, to=to, why=why)

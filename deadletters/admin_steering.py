@@ -49,8 +49,8 @@ VERBS = {
             do=lambda *args, **kwargs: desk.resume(*args, **kwargs),
             possible=(State.PAUSED, State.STOPPED),
             asks=(State.STOPPED,),
-            consequences="It goes on where it stopped, with the stage that it was in. What came back before is forgiven; "
-            "when one more letter comes back, it stops again.",
+            consequences="It goes on with the letters that are left. One that had stopped by itself climbs its ramp anew: what "
+            "came back before is forgiven, and when one more letter comes back, it stops again.",
             done="The job goes on.",
         ),
         Verb(
@@ -58,8 +58,8 @@ VERBS = {
             do=lambda *args, **kwargs: desk.cancel(*args, **kwargs),
             possible=(State.RUNNING, State.PAUSED, State.STOPPED),
             asks=(State.RUNNING, State.PAUSED, State.STOPPED),
-            consequences="It takes no more letters, for good. What it has taken is not taken back, and all other letters "
-            "stay as they are.",
+            consequences="It takes no more letters, for good. What it has taken is not taken back, and all other "
+            "letters stay as they are.",
             done="The job is cancelled.",
             is_dangerous=True,
         ),

@@ -37,9 +37,7 @@ def fields_of(message_type: type[Message]) -> list[MessageField]:
     return list(_fields("", _followed(schema, definitions), definitions))
 
 
-def _fields(
-    prefix: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]
-) -> Iterator[MessageField]:
+def _fields(prefix: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[MessageField]:
     required = schema.get("required", [])
     for name, inner in schema.get("properties", {}).items():
         found = _followed(inner, definitions)
