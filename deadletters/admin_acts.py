@@ -131,7 +131,7 @@ def _ask(request: HttpRequest, words: ActWords, meant: Meant, form: ActForm | No
         "words": words,
         "how_many": f"{number}" if is_exact else f"more than {number}",
         "is_one": number == 1 and is_exact,
-        "described": meant.able.describe(),
+        "described": "" if meant.able.ids else meant.able.describe(),
         "others": meant.others,
         "plan": plan(number, ramp=settings.REPLAY_RAMP, is_exact=is_exact),
         "rate": settings.REPLAY_RATE,

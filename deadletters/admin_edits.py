@@ -118,7 +118,8 @@ def decide(request: HttpRequest, edit_id: UUID, verb: str) -> HttpResponse:
             request, f"There is no edit {edit_id}.", title="No such edit", status=HTTPStatus.NOT_FOUND
         )
     do, done = DECISIONS[verb]
-    if not request.user.has_perm(SEE_PERSONAL_DATA) and _hides_changes(edit):
+    may_approve, sees_all = request.user.has_perm(APPROVE), request.user.has_perm(SEE_PERSONAL_DATA)
+    if may_approve and not sees_all and _hides_changes(edit):
         return refuse(
             request,
             SEE_PERSONAL_DATA,
@@ -140,12 +141,12 @@ def decide(request: HttpRequest, edit_id: UUID, verb: str) -> HttpResponse:
         else:
             messages.success(request, done)
             return redirect("admin:deadletters_letteredit_change", edit_id)
-    elif not request.user.has_perm(APPROVE):
+    elif not may_approve:
         return forbidden(request, APPROVE, to=f"{verb} edits")
     elif edit.proposed_by == request.user.get_username():
         return said(request, OWN, title="Not by yourself", status=HTTPStatus.FORBIDDEN)
     before, after = edit.before, edit.after
-    if not request.user.has_perm(SEE_PERSONAL_DATA):
+    if not sees_all:
         before, after = masked(before), masked(after)
     context = {
         "title": f"{verb.capitalize()} an edit",

@@ -49,8 +49,8 @@ VERBS = {
             do=lambda *args, **kwargs: desk.resume(*args, **kwargs),
             possible=(State.PAUSED, State.STOPPED),
             asks=(State.STOPPED,),
-            consequences="It goes on with the letters that are left. One that had stopped by itself climbs its ramp anew: what "
-            "came back before is forgiven, and when one more letter comes back, it stops again.",
+            consequences="It goes on with the letters that are left. One that had stopped by itself climbs its ramp "
+            "anew: what came back before is forgiven, and when one more letter comes back, it stops again.",
             done="The job goes on.",
         ),
         Verb(

@@ -71,11 +71,13 @@ def act(
     at: datetime,
     begins_at: datetime | None = None,
     rate: float | None = None,
+    job_id: UUID | None = None,
 ) -> Acted:
     """Replay, discard or restore the letters that are meant.
 
     One letter to be replayed, or up to 500 to be discarded or restored, at once. Anything else becomes a bulk job, that
-    begins now or at `begins_at`, and replays `rate` letters a second (settings.REPLAY_RATE unless given).
+    begins now or at `begins_at`, and replays `rate` letters a second (settings.REPLAY_RATE unless given). With
+    `job_id`, what is asked for twice makes one job: the second time raises `IntegrityError`.
 
     Raises `NotPermitted`, which is in the operators' log, `ReasonMissing` where letters are to be discarded,
     `WrongFilter` where what was asked for is in a state from which this cannot be done, and `WrongRequest`.
@@ -104,6 +106,7 @@ def act(
                 begins_at=begins_at,
                 rate=rate or settings.REPLAY_RATE,
                 ramp=settings.REPLAY_RAMP,
+                job_id=job_id,
                 work=work,
             )
         desk_log.note(

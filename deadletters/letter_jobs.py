@@ -60,11 +60,12 @@ def request(
     begins_at: datetime | None,
     rate: float,
     ramp: Sequence[int],
+    job_id: UUID | None = None,
     work: UnitOfWork,
 ) -> LetterJob:
     """Begin a job on the letters that are meant and there by now, with the caller's unit of work."""
     job = LetterJob.objects.create(
-        id=new_message_id(),
+        id=job_id or new_message_id(),
         kind=kind,
         state=State.RUNNING,
         filter=msgspec.to_builtins(chosen),

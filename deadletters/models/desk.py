@@ -118,6 +118,7 @@ class LetterEdit(models.Model):
 
     class Meta:
         verbose_name = "edit of a dead letter"
+        verbose_name_plural = "edits of dead letters"
         default_permissions = ("view",)
         constraints = [
             models.UniqueConstraint(

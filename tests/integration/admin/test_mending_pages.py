@@ -1,4 +1,4 @@
-"""Replay, discard and restore in the admin: the page that asks says how many and what, and nothing happens by accident."""
+"""Replay, discard and restore in the admin: a page says how many and what, and nothing happens by accident."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -65,7 +65,7 @@ def test_the_page_says_how_many_letters_there_are_and_what_will_happen(operator)
 
     assertContains(page, "<strong>12</strong> dead letters")
     assertContains(page, "sent again, with its own ids, to the one queue where it died")
-    assertContains(page, "First 1, then 5, then all 6 others, at no more than 50 a second")
+    assertContains(page, "First 1, then 5, then 6, at no more than 50 a second")
     assertContains(page, "stops by itself when letters like these come back")
     assertContains(page, "Replay 12 letters")
     assertContains(page, "and 2 more.")
@@ -93,7 +93,9 @@ def test_letters_of_several_groups_are_warned_of_and_told_apart(operator):
 
     assertContains(page, "<strong>2 groups</strong>")
     assertContains(page, "orders.order_placed.v1: KeyError in orders/handlers.py in place")
-    assertNotContains(operator.get(address("replay", **of(*letters[:2]))), "they failed for different reasons")
+    assertNotContains(
+        operator.get(address("replay", **of(*letters[:2]))), "they failed for different reasons"
+    )
 
 
 def test_letters_in_another_state_are_counted_and_stay(operator):
@@ -342,4 +344,3 @@ def test_who_is_not_logged_in_is_sent_to_the_login(client):
 
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith(reverse("admin:login"))
-

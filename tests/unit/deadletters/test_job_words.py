@@ -29,7 +29,8 @@ def test_stages_behind_are_done_and_those_before_are_to_come():
 
 
 @pytest.mark.parametrize(
-    ("state", "said"), [("paused", "paused here"), ("stopped", "stopped here"), ("cancelled", "cancelled here")]
+    ("state", "said"),
+    [("paused", "paused here"), ("stopped", "stopped here"), ("cancelled", "cancelled here")],
 )
 def test_where_a_job_stands_still_its_stage_says_so(state, said):
     assert job_words.stages(a_job(state=state, stage=1))[1].state == said
@@ -58,7 +59,12 @@ def test_a_job_without_a_ramp_has_no_stages():
 
 @pytest.mark.parametrize(
     ("done", "refused", "total", "words"),
-    [(0, 0, None, "not begun"), (3, 1, 8, "4 of 8 (50 %)"), (9, 0, 8, "9 of 9 (100 %)"), (0, 0, 0, "0 of 0 (100 %)")],
+    [
+        (0, 0, None, "not begun"),
+        (3, 1, 8, "4 of 8 (50 %)"),
+        (9, 0, 8, "9 of 9 (100 %)"),
+        (0, 0, 0, "0 of 0 (100 %)"),
+    ],
 )
 def test_it_is_never_more_than_whole(done, refused, total, words):
     assert job_words.share(a_job(done=done, refused=refused, total=total)).words == words
