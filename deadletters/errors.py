@@ -25,6 +25,14 @@ class NotPermitted(DeadLetterError):
     """Whoever asked may not do this. The refusal is in the operators' log."""
 
 
+class InTransaction(DeadLetterError):
+    """A dry run undoes all that its transaction has done, so it has to begin that itself."""
+
+
+class LeavesItsDatabase(DeadLetterError):
+    """A handler has turned to a database that is not its service's: a dry run could not undo what it does there."""
+
+
 class WrongMove(DeadLetterError):
     """The job or the edit is not in a state from which this can be done."""
 
