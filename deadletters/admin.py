@@ -14,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 
 from deadletters import services
+from deadletters.admin_mending import mending_urls
 from deadletters.errors import ReasonMissing
 from deadletters.models import DeadLetter, Replay
 from eventstore.admin_columns import Tone, json_block, json_column, moment, page_of, state_column, time_column
@@ -91,6 +92,9 @@ class DeadLetterAdmin(HistoryAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return super().get_queryset(request).select_related("group")
+
+    def get_urls(self) -> list[Any]:
+        return [*mending_urls(self), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return _WithoutBodies

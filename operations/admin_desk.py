@@ -9,7 +9,7 @@ from django.db import Error
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from deadletters.services import open_by_service
+from deadletters.tallies import open_by_service
 from messaging import topology
 from messaging.envelope import utc_now
 from messaging.gaps import Gap, gaps
