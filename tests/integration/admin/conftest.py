@@ -52,6 +52,27 @@ def reader(db: None) -> Client:
 
 
 @pytest.fixture
+def client_with(db: None) -> Callable[..., Client]:
+    """Somebody of the staff with these permissions and no others; a name without a dot is one on dead letters."""
+
+    def client_with_(*names: str) -> Client:
+        user = User.objects.create_user("-".join(names) or "nobody", is_staff=True)
+        for name in names:
+            app_label, codename = name.split(".") if "." in name else ("deadletters", f"{name}_deadletter")
+            model = {"deadletters": "deadletter", "eventstore": "storedevent"}[app_label]
+            kind, _ = ContentType.objects.get_or_create(app_label=app_label, model=model)
+            permission, _ = Permission.objects.get_or_create(
+                content_type=kind, codename=codename, defaults={"name": codename}
+            )
+            user.user_permissions.add(permission)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return client_with_
+
+
+@pytest.fixture
 def statements() -> Callable[[], AbstractContextManager[Callable[[], int]]]:
     """Counts the statements that run inside, in every database."""
 
