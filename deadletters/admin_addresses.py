@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlencode
-from uuid import UUID
 
 import msgspec
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 
+from deadletters.desk import PERMISSIONS
 from deadletters.filtering import LetterFilter
+from deadletters.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
 
 LETTERS = "admin:deadletters_deadletter_changelist"
@@ -16,37 +17,7 @@ LETTER = "admin:deadletters_deadletter_change"
 GROUP = "admin:deadletters_lettergroup_change"
 JOB = "admin:deadletters_letterjob_change"
 EDIT = "admin:deadletters_letteredit_change"
-
-
-class Mending(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be done with letters: with which permission, and in which state they must be."""
-
-    kind: LetterJob.Kind
-    permission: str
-    state: DeadLetter.State
-    verb: str
-
-
-MENDINGS = (
-    Mending(
-        kind=LetterJob.Kind.REPLAY,
-        permission="deadletters.replay_deadletter",
-        state=DeadLetter.State.OPEN,
-        verb="Replay",
-    ),
-    Mending(
-        kind=LetterJob.Kind.DISCARD,
-        permission="deadletters.discard_deadletter",
-        state=DeadLetter.State.OPEN,
-        verb="Discard",
-    ),
-    Mending(
-        kind=LetterJob.Kind.RESTORE,
-        permission="deadletters.discard_deadletter",
-        state=DeadLetter.State.DISCARDED,
-        verb="Restore",
-    ),
-)
+_EDITING = "deadletters.edit_deadletter"
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,56 +35,39 @@ def letters_address(chosen: LetterFilter) -> str:
 
 def act_address(kind: str, query: Mapping[str, str]) -> str:
     """The page that asks before it replays, discards or restores the letters that the parameters mean."""
-    try:
-        address = reverse("admin:deadletters_act", args=[kind])
-    except NoReverseMatch:
-        address = f"{reverse(LETTERS)}act/{kind}/"
-    return with_query(address, query)
+    return with_query(reverse("admin:deadletters_act", args=[kind]), query)
 
 
 def with_query(address: str, query: Mapping[str, str]) -> str:
     return f"{address}?{urlencode(query)}" if query else address
 
 
-def page_or_text(name: str, text: str, *args: object) -> str:
-    """A link to this page, or the text alone where the admin has no such page."""
-    try:
-        return format_html('<a href="{}">{}</a>', reverse(name, args=args), text)
-    except NoReverseMatch:
-        return text
+def page_link(name: str, text: str, *args: object) -> str:
+    """A link to this page of the admin."""
+    return format_html('<a href="{}">{}</a>', reverse(name, args=args), text)
 
 
-def mending_links(chosen: LetterFilter, *, may: Callable[[str], bool], of: str = "") -> Iterator[Link]:
-    """What may be done with all the letters that are meant, `of` saying which; in the state that it needs."""
-    for mending in MENDINGS:
-        is_fitting = chosen.state == mending.state or (
-            not chosen.state and mending.state is DeadLetter.State.OPEN
-        )
-        if is_fitting and may(mending.permission):
-            wanted = msgspec.structs.replace(chosen, state=mending.state.value)
-            yield Link(
-                address=act_address(mending.kind, wanted.to_query()), text=f"{mending.verb}{of or ''}…"
-            )
+def links_for_all(chosen: LetterFilter, *, may: Callable[[str], bool], which: str = "") -> Iterator[Link]:
+    """What may be done with all the letters that are meant, `which` in words. In a filter without a state, the open
+    ones are meant: a discarded letter is not restored by mistake."""
+    for kind in LetterJob.Kind:
+        needed = NEEDED[kind]
+        is_fitting = chosen.state == needed or (not chosen.state and needed is DeadLetter.State.OPEN)
+        if is_fitting and may(PERMISSIONS[kind]):
+            wanted = msgspec.structs.replace(chosen, state=needed.value)
+            yield Link(address=act_address(kind, wanted.to_query()), text=f"{kind.capitalize()}{which}…")
 
 
-def letter_links(letter: DeadLetter, *, may: Callable[[str], bool], is_editing_on: bool) -> Iterator[Link]:
+def links_for_one(letter: DeadLetter, *, may: Callable[[str], bool], is_editing_on: bool) -> Iterator[Link]:
     """What may be done with this letter now."""
     query = {"ids": str(letter.id)}
-    for mending in MENDINGS:
-        if letter.state != mending.state or not may(mending.permission):
+    for kind in LetterJob.Kind:
+        if letter.state != NEEDED[kind] or not may(PERMISSIONS[kind]):
             continue
-        address = act_address(mending.kind, query)
-        yield Link(address=address, text=f"{mending.verb}…")
-        if mending.kind == LetterJob.Kind.REPLAY:
-            yield Link(address=act_address(mending.kind, {**query, "later": "yes"}), text="Replay later…")
-    if letter.state == DeadLetter.State.OPEN:
-        if is_editing_on and may("deadletters.edit_deadletter"):
-            yield from _own_page("admin:deadletters_edit", letter.id, "Edit and replay…")
-        yield from _own_page("admin:deadletters_dry_run", letter.id, "Dry run", is_post=True)
-
-
-def _own_page(name: str, letter_id: UUID, text: str, *, is_post: bool = False) -> Iterator[Link]:
-    try:
-        yield Link(address=reverse(name, args=[letter_id]), text=text, is_post=is_post)
-    except NoReverseMatch:
-        return
+        yield Link(address=act_address(kind, query), text=f"{kind.capitalize()}…")
+        if kind is LetterJob.Kind.REPLAY:
+            yield Link(address=f"{act_address(kind, query)}#begins_at", text="Replay later…")
+            dry_run = reverse("admin:deadletters_dry_run", args=[letter.id])
+            yield Link(address=dry_run, text="Dry run", is_post=True)
+    if letter.state == DeadLetter.State.OPEN and is_editing_on and may(_EDITING):
+        yield Link(address=reverse("admin:deadletters_edit", args=[letter.id]), text="Edit and replay…")

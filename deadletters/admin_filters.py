@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from deadletters.amqp_values import is_plain
 from deadletters.errors import WrongFilter
-from deadletters.filtering import PARAMETERS, LetterFilter
+from deadletters.filtering import NAMES, LetterFilter
 from deadletters.models import DeadLetter, LetterGroup
 from eventstore.admin_history import HistoryAdmin
 
@@ -31,7 +31,7 @@ _SPANS = (
 
 def chosen_letters(query: Mapping[str, str]) -> LetterFilter:
     """The letters that an address of the list means; raises `WrongFilter` for a parameter that it cannot have."""
-    _refuse_unknown(query, PARAMETERS)
+    _refuse_unknown(query, NAMES)
     return LetterFilter.from_query(query)
 
 
@@ -81,7 +81,7 @@ class _RefusingChangeList(ChangeList):
 class LetterChangeList(_RefusingChangeList):
     """The letters that a `LetterFilter` in the address means, without their bodies."""
 
-    parameters = PARAMETERS
+    parameters = NAMES
     letters: LetterFilter = LetterFilter()
 
     def chosen(self, found: QuerySet[DeadLetter], request: HttpRequest) -> QuerySet[DeadLetter]:

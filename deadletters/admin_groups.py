@@ -10,9 +10,10 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from deadletters import tallies
-from deadletters.admin_addresses import JOB, LETTER, letters_address, mending_links, page_or_text
+from deadletters.admin_addresses import JOB, LETTER, letters_address, links_for_all, page_link
 from deadletters.admin_filters import GROUP_FILTERS, GroupChangeList
-from deadletters.admin_words import JOB_TONES, STATE_TONES, problem_of, type_of
+from deadletters.admin_jobs import STATE_TONES as JOB_TONES
+from deadletters.admin_words import STATE_TONES, problem_of, type_of
 from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterJob, LetterTally
@@ -191,7 +192,7 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
         "traceback": scrubbed(traceback) if is_hidden else traceback,
         "recent": [
             {
-                "page": page_or_text(LETTER, type_of(letter), letter.id),
+                "page": page_link(LETTER, type_of(letter), letter.id),
                 "service": letter.service,
                 "state": badge(letter.state, STATE_TONES[DeadLetter.State(letter.state)]),
                 "at": moment(letter.died_at),
@@ -202,7 +203,7 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
         "all_address": letters_address(LetterFilter(fingerprint=group.fingerprint)),
         "jobs": [
             {
-                "page": page_or_text(JOB, f"{job.kind} {job.description}", job.id),
+                "page": page_link(JOB, f"{job.kind} {job.description}", job.id),
                 "state": badge(job.get_state_display(), JOB_TONES[LetterJob.State(job.state)]),
                 "by": job.requested_by,
                 "at": moment(job.requested_at),
@@ -214,7 +215,7 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
 
 
 def _mending(group: LetterGroup, may: Any) -> Any:
-    return mending_links(LetterFilter(fingerprint=group.fingerprint, state=_OPEN), may=may)
+    return links_for_all(LetterFilter(fingerprint=group.fingerprint, state=_OPEN), may=may)
 
 
 def _letters(group: LetterGroup, text: str, **more: str) -> str:

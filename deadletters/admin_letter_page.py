@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from deadletters.admin_addresses import EDIT, GROUP, JOB, LETTER, page_or_text
+from deadletters.admin_addresses import EDIT, GROUP, JOB, LETTER, page_link
+from deadletters.admin_edits import STATE_TONES as EDIT_TONES
 from deadletters.admin_words import REPLAY_TONES, STATE_TONES, has_died, problem_of, quoted, type_of
 from deadletters.letter_body import shown_body
 from deadletters.letter_story import MOST_FOLLOWERS, Story, attempts_of, held_behind, other_letters, story_of
@@ -37,7 +38,7 @@ def told(letter: Any, *, is_hidden: bool, now: datetime) -> dict[str, Any]:
         "state": badge(letter.get_state_display(), STATE_TONES[DeadLetter.State(letter.state)]),
         "died": has_died(letter),
         "problem": problem_of(letter),
-        "group": page_or_text(GROUP, str(letter.group), letter.group_id),
+        "group": page_link(GROUP, str(letter.group), letter.group_id),
         "like_it": page_of("deadletters_deadletter", "all letters of this group", group=letter.group_id),
         "facts": list(_facts(letter)),
         "body": body,
@@ -70,7 +71,7 @@ def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     if letter.closed_at is not None:
         yield "Closed", moment(letter.closed_at)
     if letter.follows_id is not None:
-        yield "Came back from a replay of", page_or_text(LETTER, str(letter.follows_id), letter.follows_id)
+        yield "Came back from a replay of", page_link(LETTER, str(letter.follows_id), letter.follows_id)
 
 
 def _order(correlation_id: str) -> str:
@@ -119,7 +120,7 @@ def _other(other: DeadLetter, letter: DeadLetter, *, is_hidden: bool) -> dict[st
     )
     return {
         "is_same": is_same,
-        "page": page_or_text(LETTER, type_of(other), other.id),
+        "page": page_link(LETTER, type_of(other), other.id),
         "service": other.service,
         "state": badge(other.state, STATE_TONES[DeadLetter.State(other.state)]),
         "at": moment(other.died_at),
@@ -140,15 +141,15 @@ def _replay(replay: Any, now: datetime) -> dict[str, Any]:
         "sent": moment(replay.available_at),
         "finished": moment(replay.finished_at),
         "reason": replay.reason,
-        "job": "" if replay.job_id is None else page_or_text(JOB, f"bulk job {replay.job_id}", replay.job_id),
+        "job": "" if replay.job_id is None else page_link(JOB, f"bulk job {replay.job_id}", replay.job_id),
     }
 
 
 def _edit(edit: Any) -> dict[str, Any]:
-    tones = {"proposed": Tone.WAITING, "sent": Tone.GOOD, "declined": Tone.UNDONE}
+    state = LetterEdit.State(edit.state)
     return {
-        "page": page_or_text(EDIT, "what was changed", edit.id),
-        "state": badge(LetterEdit.State(edit.state).label, tones[edit.state]),
+        "page": page_link(EDIT, "what was changed", edit.id),
+        "state": badge(state.label, EDIT_TONES[state]),
         "message_id": edit.message_id,
         "by": edit.proposed_by,
         "at": moment(edit.proposed_at),
@@ -171,7 +172,7 @@ def _actions(story: Story) -> Iterator[dict[str, Any]]:
         }
     for entry in story.other_entries:
         is_refused = entry.outcome == "refused"
-        job = "" if entry.job_id is None else page_or_text(JOB, f" in bulk job {entry.job_id}", entry.job_id)
+        job = "" if entry.job_id is None else page_link(JOB, f" in bulk job {entry.job_id}", entry.job_id)
         yield {
             "when": entry.at,
             "at": moment(entry.at),

@@ -20,18 +20,19 @@ from deadletters import admin_letter_page, tallies
 from deadletters.admin_addresses import (
     GROUP,
     LETTER,
-    MENDINGS,
     act_address,
-    letter_links,
     letters_address,
-    mending_links,
-    page_or_text,
+    links_for_all,
+    links_for_one,
+    page_link,
     with_query,
 )
 from deadletters.admin_filters import LETTER_FILTERS, LetterChangeList, chosen_letters
+from deadletters.admin_mending import mending_urls
 from deadletters.admin_words import STATE_TONES, problem_of, type_of
 from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
+from deadletters.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
 from eventstore.admin_columns import page_of, state_column, time_column
 from eventstore.admin_history import MOST_LISTED, HistoryAdmin
@@ -81,7 +82,7 @@ class DeadLetterAdmin(HistoryAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.body_view)
         own = path("<uuid:letter_id>/body/", view, name="deadletters_deadletter_body")
-        return [own, *super().get_urls()]
+        return [own, *mending_urls(self), *super().get_urls()]
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("deadletters.replay_deadletter")
@@ -145,8 +146,7 @@ class DeadLetterAdmin(HistoryAdmin):
         except WrongFilter as error:
             self.message_user(request, str(error), messages.ERROR)
             return None
-        needed = next(mending.state for mending in MENDINGS if mending.kind == kind)
-        return redirect(act_address(kind, {"state": needed.value, **query}))
+        return redirect(act_address(kind, {"state": NEEDED[kind].value, **query}))
 
     @admin.display(description="type")
     def shown_type(self, letter: DeadLetter) -> str:
@@ -195,7 +195,7 @@ class DeadLetterAdmin(HistoryAdmin):
             title=f"Dead letter: {type_of(letter)}",
             subtitle=None,
             buttons=list(
-                letter_links(letter, may=request.user.has_perm, is_editing_on=settings.LETTER_EDITING)
+                links_for_one(letter, may=request.user.has_perm, is_editing_on=settings.LETTER_EDITING)
             ),
             whole_body=reverse("admin:deadletters_deadletter_body", args=[letter.id]),
         )
@@ -237,7 +237,7 @@ def _meant(found: Any, request: HttpRequest) -> dict[str, Any]:
         number, is_exact = counted.number, counted.is_exact
     words = chosen.describe()
     group = (
-        page_or_text(GROUP, str(found.result_list[0].group), chosen.fingerprint)
+        page_link(GROUP, str(found.result_list[0].group), chosen.fingerprint)
         if (chosen.fingerprint and found.result_list)
         else ""
     )
@@ -247,12 +247,12 @@ def _meant(found: Any, request: HttpRequest) -> dict[str, Any]:
         empty = "No open letter: nothing waits for a person."
     else:
         empty = "No letter matches the search and the filters."
-    of = " all that match" if chosen.state else " all open ones that match"
+    which = " all that match" if chosen.state else " all open ones that match"
     return {
         "meant": words,
         "number": f"{number:,}",
         "is_exact": is_exact,
         "group": group,
-        "links": list(mending_links(chosen, may=request.user.has_perm, of=of)) if number else [],
+        "links": list(links_for_all(chosen, may=request.user.has_perm, which=which)) if number else [],
         "empty_sentence": empty,
     }

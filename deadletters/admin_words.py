@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.html import format_html
 
-from deadletters.models import DeadLetter, LetterJob, Replay
+from deadletters.models import DeadLetter, Replay
 from eventstore.admin_columns import Tone, moment
 from messaging.handling import policy_of
 from messaging.topology import is_command
@@ -21,13 +21,6 @@ REPLAY_TONES = {
     Replay.Outcome.OPEN: Tone.WAITING,
     Replay.Outcome.SUCCEEDED: Tone.GOOD,
     Replay.Outcome.FAILED: Tone.BAD,
-}
-JOB_TONES = {
-    LetterJob.State.RUNNING: Tone.WAITING,
-    LetterJob.State.PAUSED: Tone.QUIET,
-    LetterJob.State.STOPPED: Tone.BAD,
-    LetterJob.State.CANCELLED: Tone.UNDONE,
-    LetterJob.State.FINISHED: Tone.GOOD,
 }
 
 
@@ -58,10 +51,6 @@ def has_died(letter: DeadLetter) -> str:
     return format_html(
         "{} to {}{}, died {}", kind, letter.service, f", {tried}" if tried else "", moment(letter.died_at)
     )
-
-
-def with_reason(reason: str) -> str:
-    return f": {reason}" if reason else ""
 
 
 def quoted(value: Any) -> str:

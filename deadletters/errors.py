@@ -17,8 +17,20 @@ class WrongFilter(DeadLetterError):
     """What was asked for names no letters: a parameter has a value that it cannot have."""
 
 
+class WrongRequest(DeadLetterError):
+    """What was asked for cannot be: a time that has passed, or a rate at which nothing would be sent."""
+
+
 class NotPermitted(DeadLetterError):
     """Whoever asked may not do this. The refusal is in the operators' log."""
+
+
+class InTransaction(DeadLetterError):
+    """A dry run undoes all that its transaction has done, so it has to begin that itself."""
+
+
+class LeavesItsDatabase(DeadLetterError):
+    """A handler has turned to a database that is not its service's: a dry run could not undo what it does there."""
 
 
 class WrongMove(DeadLetterError):
@@ -27,3 +39,7 @@ class WrongMove(DeadLetterError):
 
 class InvalidEdit(DeadLetterError):
     """The edited message does not keep its type's schema, or changes nothing."""
+
+
+class JobEnded(DeadLetterError):
+    """A bulk job did not come to its end; how Celery's results tell of one that has stopped or was cancelled."""

@@ -12,6 +12,7 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from tests.integration.admin.people import staff
 from tests.integration.admin.records import RECORDS, record_order
 
 
@@ -56,18 +57,8 @@ def client_with(db: None) -> Callable[..., Client]:
     """Somebody of the staff with these permissions and no others; a name without a dot is one on dead letters."""
 
     def client_with_(*names: str) -> Client:
-        user = User.objects.create_user("-".join(names) or "nobody", is_staff=True)
-        for name in names:
-            app_label, codename = name.split(".") if "." in name else ("deadletters", f"{name}_deadletter")
-            model = {"deadletters": "deadletter", "eventstore": "storedevent"}[app_label]
-            kind, _ = ContentType.objects.get_or_create(app_label=app_label, model=model)
-            permission, _ = Permission.objects.get_or_create(
-                content_type=kind, codename=codename, defaults={"name": codename}
-            )
-            user.user_permissions.add(permission)
-        client = Client()
-        client.force_login(user)
-        return client
+        labels = [name if "." in name else f"deadletters.{name}_deadletter" for name in names]
+        return staff("-".join(names) or "nobody", *labels)
 
     return client_with_
 

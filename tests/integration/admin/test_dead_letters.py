@@ -181,6 +181,7 @@ def test_what_matches_is_mended_by_who_may_and_where_the_state_fits(superuser, c
     (link, _) = superuser.get(reverse(LIST), {"service": "billing"}).context["links"]
     assert "/deadletter/act/replay/?" in link.address
     assert asked(link.address) == {"service": "billing", "state": "open"}
+    assert superuser.get(link.address).status_code == 200
 
 
 def test_ticked_letters_lead_to_the_page_that_asks(superuser):

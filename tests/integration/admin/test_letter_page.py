@@ -217,15 +217,19 @@ def test_what_may_be_done_depends_on_the_state_the_permission_and_the_settings(
     resolved = record_letter(state="resolved", closed_at=NOON)
 
     def offered(client: Client, letter: DeadLetter) -> set[str]:
-        return {button.text for button in page_of(client, letter).context["buttons"]} - {"Dry run"}
+        return {button.text for button in page_of(client, letter).context["buttons"]}
 
-    assert offered(superuser, opened) == {"Replay…", "Replay later…", "Discard…"}
+    assert offered(superuser, opened) == {"Replay…", "Replay later…", "Dry run", "Discard…"}
     assert offered(superuser, discarded) == {"Restore…"}
     assert offered(superuser, resolved) == set()
-    assert offered(client_with("view", "replay"), opened) == {"Replay…", "Replay later…"}
+    assert offered(client_with("view", "replay"), opened) == {"Replay…", "Replay later…", "Dry run"}
     assert offered(client_with("view", "discard"), discarded) == {"Restore…"}
     assert offered(client_with("view"), opened) == set()
-    assertContains(page_of(superuser, opened), f"/deadletter/act/replay/?ids={opened.id}")
+    settings.LETTER_EDITING = True
+    assert "Edit and replay…" in offered(superuser, opened)
+    assert "Edit and replay…" not in offered(client_with("view", "replay", "discard"), opened)
+    for button in page_of(superuser, opened).context["buttons"]:
+        assert (superuser.post if button.is_post else superuser.get)(button.address).status_code == 200
 
 
 def test_customers_and_tokens_are_hidden_from_who_may_not_see_them(superuser, client_with):
