@@ -143,6 +143,7 @@ class IdempotencyKeyAdmin(ByServiceAdmin):
 class FailedAttemptAdmin(ByServiceAdmin):
     service_lookup = "consumer"
     identifiers = ("message_id", "correlation_id")
+    private_texts = ("exception", "traceback")
     empty_sentence = "No attempt has failed here."
 
     list_display = (

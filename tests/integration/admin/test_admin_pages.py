@@ -208,7 +208,7 @@ def test_services_that_share_a_database_are_still_shown_apart(superuser, order_i
     assert {key.consumer for key in keys} == {"operations"}
 
 
-def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, reader, order_id):
+def test_bodies_hide_tokens_and_people_from_who_may_not_see_them(superuser, reader, order_id):
     pages = [
         the_row(superuser, "sagas.sagarecord", correlation_id=order_id),
         *(
@@ -225,11 +225,11 @@ def test_bodies_hide_tokens_and_people_from_everybody_but_superusers(superuser, 
         for_superuser, for_reader = superuser.get(address), reader.get(address)
 
         assertContains(for_superuser, TOKEN)
-        assertNotContains(for_superuser, "superusers see them")
+        assertNotContains(for_superuser, "whoever has the permission")
         for secret in (TOKEN, STREET, STREET.replace("'", "&#x27;"), EMAIL, "Ada Lovelace"):
             assertNotContains(for_reader, secret)
         assertContains(for_reader, "(hidden)")
-        assertContains(for_reader, "superusers see them")
+        assertContains(for_reader, "whoever has the permission")
         assertContains(for_reader, "Everyday mug")
     assert SagaRecord.objects.get(correlation_id=order_id).data["payment_token"] == TOKEN
 
