@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 
 from deadletters import statements
 from deadletters.errors import ReasonMissing, Unreplayable
@@ -20,7 +19,6 @@ from deadletters.outgoing import SERVICE, note_discarded_letter, replay_of
 from deadletters.reading import envelope_of, is_sagas_own, saga_command
 from deadletters.statements import answers
 from messaging.envelope import new_message_id
-from messaging.gauges import MOST
 from messaging.outbox_rows import OutgoingMessage
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
@@ -161,11 +159,6 @@ def resolve(replay_id: UUID, *, at: datetime) -> list[UUID]:
     if not is_known:
         log.warning("replay %s has succeeded, but no letter here was replayed under that id", replay_id)
     return [UUID(letter_id) for letter_id in closed]
-
-
-def open_by_service() -> dict[str, int]:
-    """How many letters wait for a person, for each service that has any; of each at most `gauges.MOST` are counted."""
-    return dict(answers(statements.count_open(list(settings.SERVICES), most=MOST)))
 
 
 def _notes_of_discarding(letter_id: UUID, headers: Any, at: datetime) -> list[OutgoingMessage]:

@@ -24,16 +24,16 @@ ON CONFLICT (fingerprint) DO UPDATE SET
 _LETTERS = """
 INSERT INTO deadletters_deadletter (
     id, death, service, state, body, headers, properties, reason, deaths, message_id, type, correlation_id,
-    idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known, group_id,
+    idempotency_key, saga_id, step, attempt, replay_id, words, exception, traceback, is_failure_known, group_id,
     died_at, collected_at)
 SELECT id, death, service, 'open', decode(body, 'base64'), headers, properties, reason, deaths, message_id, type,
-       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known,
-       group_id, died_at, %s
+       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, array_to_tsvector(words), exception,
+       traceback, is_failure_known, group_id, died_at, %s
 FROM json_to_recordset(%s::json)
      AS given (id uuid, death text, service text, body text, headers jsonb, properties jsonb, reason text,
                deaths jsonb, message_id uuid, type text, correlation_id text, idempotency_key text, saga_id uuid,
                step text, attempt int,
-               replay_id uuid, exception text, traceback text, is_failure_known boolean, group_id text,
+               replay_id uuid, words text[], exception text, traceback text, is_failure_known boolean, group_id text,
                died_at timestamptz)
 ORDER BY death
 ON CONFLICT (death) DO NOTHING
@@ -95,16 +95,6 @@ WITH replay AS (
 )
 SELECT EXISTS (SELECT FROM deadletters_replay WHERE id = %s), ARRAY (SELECT id FROM closed)::text[]"""
 
-_COUNT_OPEN = """
-SELECT service, letters
-FROM unnest(%s::text[]) AS given (service), LATERAL (
-    SELECT count(*) AS letters FROM (
-        SELECT FROM deadletters_deadletter AS letter
-        WHERE letter.service = given.service AND letter.state = 'open' LIMIT %s
-    ) AS few
-) AS counted
-WHERE letters > 0"""
-
 _UNKNOWN_FAILURES = """
 SELECT id, death, service, type, reason, replay_id, headers::text, body, deaths::text, died_at
 FROM deadletters_deadletter WHERE NOT is_failure_known AND service = %s ORDER BY id LIMIT %s"""
@@ -115,8 +105,9 @@ WHERE id = ANY(%s::uuid[]) AND NOT is_failure_known ORDER BY id FOR UPDATE SKIP 
 
 _FILL_IN = """
 UPDATE deadletters_deadletter AS letter
-SET exception = given.exception, traceback = given.traceback, group_id = given.group_id, is_failure_known = true
-FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text)
+SET exception = given.exception, traceback = given.traceback, group_id = given.group_id, is_failure_known = true,
+    words = coalesce(letter.words, '') || array_to_tsvector(given.words)
+FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text, words text[])
 WHERE letter.id = given.id AND NOT letter.is_failure_known"""
 
 
@@ -162,11 +153,6 @@ def restore(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> State
 def succeeded(replay_id: UUID, *, at: datetime) -> Statement:
     """Close the replay's letter; answers whether the replay is known, and which letters were closed."""
     return _SUCCEEDED, [at, replay_id, at, replay_id]
-
-
-def count_open(services: Sequence[str], *, most: int) -> Statement:
-    """Those of the services that have open letters, and how many, counting at most so many of each."""
-    return _COUNT_OPEN, [list(services), most]
 
 
 def unknown_failures(service: str, *, limit: int) -> Statement:

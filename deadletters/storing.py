@@ -16,6 +16,7 @@ from deadletters.fingerprint import Fingerprint, fingerprint
 from deadletters.outgoing import SERVICE, note_dead_letter, replay_of
 from deadletters.reading import DELIVERY_LIMIT, Letter, envelope_of
 from deadletters.statements import answers
+from deadletters.words import words_of
 from messaging.envelope import new_message_id
 from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage
@@ -201,7 +202,9 @@ def _groups(known: Sequence[_Known]) -> list[dict[str, Any]]:
 def _row(each: _Known) -> dict[str, Any]:
     row = msgspec.structs.asdict(each.letter)
     del row["envelope"]
-    return {**row, **_completion(each), "is_failure_known": each.failure is not None}
+    completion = _completion(each)
+    words = words_of(each.letter.type, completion["exception"], body=each.letter.body)
+    return {**row, **completion, "words": words, "is_failure_known": each.failure is not None}
 
 
 def _completion(each: _Known) -> dict[str, Any]:
@@ -211,6 +214,7 @@ def _completion(each: _Known) -> dict[str, Any]:
         "exception": failure.exception,
         "traceback": failure.traceback,
         "group_id": each.group.digest,
+        "words": words_of(failure.exception),
     }
 
 

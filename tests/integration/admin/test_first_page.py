@@ -8,7 +8,7 @@ from django.db import OperationalError
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains
 
-from deadletters.services import open_by_service
+from deadletters.tallies import open_by_service
 from messaging import topology
 from messaging.models import CircuitBreaker
 from operations import admin_desk
