@@ -1,6 +1,6 @@
 """The admin's first page: all that is to be seen of the shop at a glance, whatever of it is away."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -32,11 +32,11 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     charts: list[Chart]
 
 
-def look(*, now: datetime, open_letters: dict[str, int], may: Callable[[str], bool]) -> Dashboard:
+def look(*, now: datetime, open_letters: dict[str, int], lists: Mapping[str, str]) -> Dashboard:
     """Ask the broker and every database once, `default` a few times; what does not answer is said to be away.
 
-    `open_letters` is `tallies.open_by_service()`, which every page of the admin asks already. `may` tells whether
-    whoever looks has a permission: a tile leads only where he may go.
+    `open_letters` is `tallies.open_by_service()`, which every page of the admin asks already. `lists` are the
+    addresses that whoever looks may open: a tile leads nowhere else.
     """
     asking = Asking()
     since = first_hour(now)
@@ -53,7 +53,7 @@ def look(*, now: datetime, open_letters: dict[str, int], may: Callable[[str], bo
         deaths=deaths,
         for_a_person=for_a_person,
         now=now,
-        links=Links(may),
+        links=Links(lists),
     )
 
 

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from deadletters import tallies
 from messaging.envelope import utc_now
 from operations import dashboard
-from operations.rooms import wings
+from operations.rooms import lists, wings
 
 
 class News:
@@ -43,7 +43,9 @@ class DeskSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         news = News()
-        shown = dashboard.look(now=utc_now(), open_letters=news.open_letters, may=request.user.has_perm)
+        shown = dashboard.look(
+            now=utc_now(), open_letters=news.open_letters, lists=lists(self.get_app_list(request))
+        )
         asked = {"dashboard": shown, "news": _news_for(request, news)}
         return super().index(request, {**asked, **(extra_context or {})})
 

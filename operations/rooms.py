@@ -1,6 +1,6 @@
 """The admin's navigation: its lists, grouped by what an operator is after."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -60,32 +60,32 @@ _OTHERS = "Others"
 """Where a list goes that nobody has given a place."""
 
 
-def wings(apps: Iterable[Mapping[str, Any]], path: str) -> list[Wing]:
+def wings(apps: Sequence[Mapping[str, Any]], path: str) -> list[Wing]:
     """The lists among Django's `available_apps`, in our order; current is the one that the address is in."""
-    there = {
-        model["model"]._meta.label_lower: model
-        for app in apps
-        for model in app["models"]
-        if model.get("admin_url")
-    }
+    names = {model["model"]._meta.label_lower: str(model["name"]) for app in apps for model in app["models"]}
+    addresses = lists(apps)
     places = {label for lists in _WINGS.values() for label in lists}
     grouped = {
         **_WINGS,
-        _OTHERS: {
-            label: str(model["name"]).capitalize() for label, model in there.items() if label not in places
-        },
+        _OTHERS: {label: names[label].capitalize() for label in addresses if label not in places},
     }
     found = []
-    for name, lists in grouped.items():
+    for name, titles in grouped.items():
         rooms = [
-            Room(
-                name=title,
-                url=there[label]["admin_url"],
-                is_current=path.startswith(there[label]["admin_url"]),
-            )
-            for label, title in lists.items()
-            if label in there
+            Room(name=title, url=addresses[label], is_current=path.startswith(addresses[label]))
+            for label, title in titles.items()
+            if label in addresses
         ]
         if rooms:
             found.append(Wing(name=name, rooms=rooms, is_current=any(room.is_current for room in rooms)))
     return found
+
+
+def lists(apps: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The address of each list that whoever asks may look at, by the model's label (`orders.order`)."""
+    return {
+        model["model"]._meta.label_lower: model["admin_url"]
+        for app in apps
+        for model in app["models"]
+        if model.get("admin_url")
+    }

@@ -1,11 +1,10 @@
 """What the first page says of the figures: tiles with a number, a word for it, and a state in words. Pure decisions."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 import msgspec
-from django.urls import reverse
 
 from deadletters.models import LetterJob
 from eventstore.admin_columns import Tone
@@ -26,21 +25,19 @@ ORCHESTRATED = "sagas"
 
 
 class Links:
-    """Addresses of the admin's lists, for those who may look at them; empty for the others."""
+    """Addresses of the admin's lists that somebody may look at, by the model's label; empty for all others."""
 
-    def __init__(self, may: Callable[[str], bool]) -> None:
-        self._may = may
+    def __init__(self, lists: Mapping[str, str]) -> None:
+        self._lists = lists
 
-    def to(self, model: str, **asked: object) -> str:
-        """The list of `app_model`, of the rows for which all of `asked` holds."""
-        app, name = model.split("_", 1)
-        if not self._may(f"{app}.view_{name}"):
-            return ""
-        return reverse(f"admin:{model}_changelist") + (f"?{urlencode(asked)}" if asked else "")
+    def to(self, label: str, **asked: object) -> str:
+        """The list of `app.model`, of the rows for which all of `asked` holds."""
+        address = self._lists.get(label, "")
+        return f"{address}?{urlencode(asked)}" if address and asked else address
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One more thing that a tile tells, perhaps with its own page. `moment` is shown as an age behind the text."""
+    """One more thing that a tile tells, perhaps with its own page."""
 
     text: str
     url: str = ""
@@ -95,7 +92,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 def orders(figures: OrderFigures | None, *, now: datetime, since: datetime, links: Links) -> Tile:
     """Those under way, and how those of the last day ended."""
-    url = links.to("orders_order", status__exact=Order.Status.PENDING)
+    url = links.to("orders.order", status__exact=Order.Status.PENDING)
     if figures is None:
         return _unknown("Orders", "pending", "the database of orders does not answer", url)
     oldest = now - figures.oldest_pending_at if figures.oldest_pending_at else None
@@ -108,7 +105,7 @@ def orders(figures: OrderFigures | None, *, now: datetime, since: datetime, link
     of_the_day = tuple(
         Line(
             text=f"{figures.of_the_day(status):,} {status}",
-            url=links.to("orders_order", status__exact=status, placed_at__gte=since.isoformat()),
+            url=links.to("orders.order", status__exact=status, placed_at__gte=since.isoformat()),
             tone=Tone.UNDONE if status == Order.Status.CANCELLED else Tone.GOOD,
         )
         for status in (Order.Status.CONFIRMED, Order.Status.CANCELLED)
@@ -133,11 +130,11 @@ def sagas(for_a_person: int, unfinished: Mapping[str, int], *, links: Links) -> 
         word=plural(for_a_person, "needs a person", "need a person"),
         tone=Tone.BAD if for_a_person else Tone.GOOD,
         state="somebody is to decide" if for_a_person else "all go on by themselves",
-        url=links.to("sagas_sagarecord", needs_a_person="yes"),
+        url=links.to("sagas.sagarecord", needs_a_person="yes"),
         lines=tuple(
             Line(
                 text=f"{counted(unfinished.get(status, 0), MOST)} {status}",
-                url=links.to("sagas_sagarecord", status__exact=status),
+                url=links.to("sagas.sagarecord", status__exact=status),
             )
             for status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
         ),
@@ -150,14 +147,14 @@ def letters(open_letters: Mapping[str, int], replaying: str, broker: Broker, *, 
     lines = [
         Line(
             text=f"{count:,} in {service}",
-            url=links.to("deadletters_deadletter", state="open", service=service),
+            url=links.to("deadletters.deadletter", state="open", service=service),
             tone=Tone.BAD,
         )
         for service, count in sorted(open_letters.items())
     ]
     if replaying != "0":
         lines.append(
-            Line(text=f"{replaying} replaying", url=links.to("deadletters_deadletter", state="replaying"))
+            Line(text=f"{replaying} replaying", url=links.to("deadletters.deadletter", state="replaying"))
         )
     uncollected = sum(queue.waiting or 0 for queue in broker.queues if queue.name.endswith(DEAD))
     if uncollected:
@@ -169,7 +166,7 @@ def letters(open_letters: Mapping[str, int], replaying: str, broker: Broker, *, 
         word=f"open {plural(number, 'letter')}",
         tone=Tone.BAD if number else Tone.GOOD,
         state="somebody is to look" if number else "none waits",
-        url=links.to("deadletters_deadletter", state="open"),
+        url=links.to("deadletters.deadletter", state="open"),
         lines=tuple(lines),
     )
 
@@ -192,7 +189,7 @@ def jobs(unfinished: Mapping[str, int], *, links: Links) -> Tile:
         word="unfinished",
         tone=tone,
         state=state,
-        url=links.to("deadletters_letterjob"),
+        url=links.to("deadletters.letterjob"),
         lines=tuple(
             Line(text=f"{number:,} {name}")
             for name, number in (("running", running), ("paused", paused), ("stopped", stopped))
@@ -207,7 +204,7 @@ def gateways(known: Mapping[str, DatabaseFigures | None], *, now: datetime, link
     lines = [
         Line(
             text=f"{breaker.service} has left the {breaker.gateway} alone for {span(now - breaker.since)}",
-            url=links.to("messaging_circuitbreaker", service=breaker.service),
+            url=links.to("messaging.circuitbreaker", service=breaker.service),
             tone=Tone.BAD,
         )
         for breaker in left_alone
@@ -228,7 +225,7 @@ def gateways(known: Mapping[str, DatabaseFigures | None], *, now: datetime, link
         word="left alone",
         tone=tone,
         state=state,
-        url=links.to("messaging_circuitbreaker", **({"service": first} if first else {})),
+        url=links.to("messaging.circuitbreaker", **({"service": first} if first else {})),
         lines=tuple(lines),
     )
 
@@ -252,7 +249,7 @@ def streams(
             Line(
                 text=f"{gap.service} waits for number {numbers} of {gap.stream}: {gap.held} "
                 f"{plural(gap.held, 'message')} held back for {span(now - gap.since)}",
-                url=links.to("messaging_heldbackmessage", service=gap.service, stream=gap.stream),
+                url=links.to("messaging.heldbackmessage", service=gap.service, stream=gap.stream),
                 tone=Tone.WAITING,
             )
         )
@@ -273,7 +270,7 @@ def streams(
         word=plural(len(gaps), "gap"),
         tone=tone,
         state=state,
-        url=links.to("messaging_heldbackmessage", **first),
+        url=links.to("messaging.heldbackmessage", **first),
         lines=tuple(lines),
     )
 
@@ -290,7 +287,7 @@ def outboxes(
     for database, found in known.items():
         living = next(service for service, alias in services.items() if alias == database)
         if found is None:
-            rows.append(_silent_outbox(database, links.to("messaging_outboxmessage", service=living)))
+            rows.append(_silent_outbox(database, links.to("messaging.outboxmessage", service=living)))
             continue
         worst = next((part.service for part in (*found.refused, *found.due)), living)
         tone, state = _standing_of_outbox(found, now)
@@ -298,7 +295,7 @@ def outboxes(
         rows.append(
             OutboxRow(
                 database=database,
-                url=links.to("messaging_outboxmessage", service=worst),
+                url=links.to("messaging.outboxmessage", service=worst),
                 due=_of_a_table(due, found.rows),
                 oldest=span(now - found.due[0].oldest_at) if found.due else "–",
                 later=_of_a_table(found.later, found.rows),
@@ -350,9 +347,9 @@ def _queue(queue: Queue, links: Links) -> QueueRow:
     is_dead = queue.name.endswith(DEAD)
     kind = "collector" if is_dead else "orchestrator" if queue.name == ORCHESTRATED else "worker"
     url = (
-        links.to("deadletters_deadletter", service=queue.name.removesuffix(DEAD))
+        links.to("deadletters.deadletter", service=queue.name.removesuffix(DEAD))
         if is_dead
-        else links.to("messaging_failedattempt", service=queue.name)
+        else links.to("messaging.failedattempt", service=queue.name)
     )
     if queue.waiting is None or queue.consumers is None:
         tone, state, workers, waiting = Tone.BAD, "no such queue: run manage.py declare_topology", "?", "?"
