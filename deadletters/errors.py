@@ -43,3 +43,12 @@ class InvalidEdit(DeadLetterError):
 
 class JobEnded(DeadLetterError):
     """A bulk job did not come to its end; how Celery's results tell of one that has stopped or was cancelled."""
+
+    """The letter cannot be edited so: the message does not keep its type's schema, changes nothing, or comes too late.
+
+    `noted` says the same without values, which may be personal.
+    """
+
+    def __init__(self, message: str, *, noted: str = "") -> None:
+        super().__init__(message)
+        self.noted = noted or message

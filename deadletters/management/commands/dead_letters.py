@@ -112,7 +112,9 @@ class Command(BaseCommand):
             told = telling.group_summary(group, figures[group.fingerprint])
             self._tell(told if options["json"] else telling.group_line(told))
         if not found and not options["json"]:
-            self.stderr.write("No group has an open letter." if not options["all"] else "No letter has ever come.")
+            self.stderr.write(
+                "No group has an open letter." if not options["all"] else "No letter has ever come."
+            )
 
     def _show(self, options: dict[str, Any]) -> None:
         told = telling.details(_letter(options["id"]))
