@@ -9,13 +9,15 @@ from uuid import UUID
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deadletters import desk, exporting, letter_jobs, tallies, telling
+from deadletters import desk, exporting, tallies, telling
 from deadletters.errors import DeadLetterError
 from deadletters.filtering import LetterFilter
+from deadletters.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterGroup, LetterJob
 
 _HELP = {
@@ -31,7 +33,7 @@ _PACE = 0.5
 
 
 class Command(BaseCommand):
-    help = "Lists, groups, shows and exports dead letters; replays, discards and restores them. Exits 1 where any is refused."
+    help = "Lists, shows and exports dead letters; replays, discards and restores them. Exits 1 where any is refused."
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(
@@ -105,7 +107,8 @@ class Command(BaseCommand):
     def _groups(self, options: dict[str, Any]) -> None:
         groups = LetterGroup.objects.order_by("-last_seen_at")
         if not options["all"]:
-            groups = groups.filter(fingerprint__in=tallies.groups_with_open_letters())
+            waiting = DeadLetter.objects.filter(group=OuterRef("pk"), state=DeadLetter.State.OPEN)
+            groups = groups.filter(Exists(waiting))
         found = list(groups[: _limit(options)])
         figures = tallies.of_groups([group.fingerprint for group in found], now=timezone.now())
         for group in found:
@@ -185,7 +188,7 @@ class Command(BaseCommand):
         is_later = job.begins_at > timezone.now() + timedelta(seconds=1)
         if not options["no_wait"] and not is_later:
             job = self._wait(job)
-        told = letter_jobs.progress(job)
+        told = progress(job)
         if options["json"]:
             self._tell({"job_id": job.id, "state": job.state, **msgspec.structs.asdict(told)})
         else:
@@ -199,7 +202,7 @@ class Command(BaseCommand):
         with _progress() as bars:
             bar = bars.add_task(job.kind, total=None)
             while True:
-                told = letter_jobs.progress(job)
+                told = progress(job)
                 bars.update(bar, completed=told.done + told.refused - told.open, total=told.total)
                 if job.state != LetterJob.State.RUNNING:
                     return job
