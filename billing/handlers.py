@@ -92,16 +92,32 @@ def _conclude_refund(command: RefundPayment, outcome: Refunded) -> Event:
     return services.record_refund(command.order_id)
 
 
+def _assume_authorized(request: dict[str, Any]) -> Authorized:
+    return Authorized(authorization="rehearsed")
+
+
+def _assume_captured(request: dict[str, Any]) -> Captured:
+    return Captured()
+
+
+def _assume_voided(request: dict[str, Any]) -> Voided:
+    return Voided(is_amount_released=True)
+
+
+def _assume_refunded(request: dict[str, Any]) -> Refunded:
+    return Refunded()
+
+
 def _prepare_held(command: CapturePayment | RefundPayment, state: Payment.State) -> dict[str, Any]:
     authorization, amount = services.held_payment(command.order_id, state=state)
     return {"authorization": authorization, "amount": amount.amount, "currency": amount.currency}
 
 
-for _command, _prepare, _call, _conclude, _retry in (
-    (AuthorizePayment, _prepare_authorization, _authorize, _conclude_authorization, None),
-    (CapturePayment, _prepare_capture, _capture, _conclude_capture, PATIENT),
-    (VoidPayment, _prepare_void, _void, _conclude_void, PATIENT),
-    (RefundPayment, _prepare_refund, _refund, _conclude_refund, PATIENT),
+for _command, _prepare, _call, _conclude, _assume, _retry in (
+    (AuthorizePayment, _prepare_authorization, _authorize, _conclude_authorization, _assume_authorized, None),
+    (CapturePayment, _prepare_capture, _capture, _conclude_capture, _assume_captured, PATIENT),
+    (VoidPayment, _prepare_void, _void, _conclude_void, _assume_voided, PATIENT),
+    (RefundPayment, _prepare_refund, _refund, _conclude_refund, _assume_refunded, PATIENT),
 ):
     handles_by_gateway(
         _command,
@@ -111,4 +127,5 @@ for _command, _prepare, _call, _conclude, _retry in (
         conclude=_conclude,
         gateway="payment gateway",
         retry=_retry,
+        rehearse=_assume,
     )

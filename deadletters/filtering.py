@@ -15,7 +15,7 @@ from deadletters.searching import narrowed
 
 MOST_IDS = 1_000
 """Letters that may be named one by one; more are described by a filter."""
-_NAMES = ("state", "service", "type", "group", "order", "message", "since", "until", "q", "ids")
+NAMES = ("state", "service", "type", "group", "order", "message", "since", "until", "q", "ids")
 
 
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,7 +39,7 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "LetterFilter":
         """Read an address's parameters, passing over what is no filter's; raises `WrongFilter` naming one."""
-        given = {name: query[name].strip() for name in _NAMES if query.get(name, "").strip()}
+        given = {name: query[name].strip() for name in NAMES if query.get(name, "").strip()}
         for name, text in given.items():
             if not is_plain(text):
                 raise WrongFilter(f"{name} is {text!r}; it holds a character that is in no letter.")

@@ -64,8 +64,7 @@ def record(
                 envelope.attempt,
                 envelope.type.replace("\x00", "�"),
                 envelope.correlation_id.replace("\x00", "�"),
-                without_rows(f"{type(error).__name__}: {error}")[:2000].replace("\x00", "�"),
-                without_rows("".join(traceback.format_exception(error)))[-20_000:].replace("\x00", "�"),
+                *written(error),
                 now,
                 next_attempt_at,
             ],
@@ -80,6 +79,13 @@ def record(
             attempt=envelope.attempt + 1,
             available_at=next_attempt_at,
         )
+
+
+def written(error: BaseException) -> tuple[str, str]:
+    """The exception and its traceback as they are recorded: without what PostgreSQL quotes of rows, and bounded."""
+    exception = without_rows(f"{type(error).__name__}: {error}")[:2000]
+    told = without_rows("".join(traceback.format_exception(error)))[-20_000:]
+    return exception.replace("\x00", "�"), told.replace("\x00", "�")
 
 
 def put_back(

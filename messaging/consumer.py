@@ -44,7 +44,7 @@ class _Begun(msgspec.Struct, frozen=True):
     asking: Asking
 
 
-class _CallUnderWay(Exception):
+class CallUnderWay(Exception):
     """Another delivery is asking the gateway; this one comes back when that lease has ended."""
 
     def __init__(self, until: datetime) -> None:
@@ -97,12 +97,8 @@ def _attempt(
     handler: Handler | GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
 ) -> Outcome:
     try:
-        if isinstance(handler, Handler):
-            if order_of(handler.service, envelope.type) is None:
-                return _run(handler, message, envelope=envelope)
-            return _run_in_order(handler, message, envelope=envelope, delivery=delivery)
-        return _run_by_gateway(handler, message, envelope=envelope, delivery=delivery)
-    except _CallUnderWay as other:
+        return run(handler, message, envelope=envelope, delivery=delivery)
+    except CallUnderWay as other:
         database = settings.SERVICES[handler.service]
         with transaction.atomic(using=database):
             attempts.put_back(
@@ -117,6 +113,21 @@ def _attempt(
         with transaction.atomic(using=away.asking.database):
             breaker.wait(away.asking, envelope=envelope, delivery=delivery)
         return Outcome.PUT_BACK
+
+
+def run(
+    handler: Handler | GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
+) -> Outcome:
+    """Run the handler once, in its transactions.
+
+    Raises `CallUnderWay` and `GatewayAway` where the message has to wait, and whatever the handler raises: around a
+    call to a gateway, in `CallFailed`.
+    """
+    if isinstance(handler, GatewayHandler):
+        return _run_by_gateway(handler, message, envelope=envelope, delivery=delivery)
+    if order_of(handler.service, envelope.type) is None:
+        return _run(handler, message, envelope=envelope)
+    return _run_in_order(handler, message, envelope=envelope, delivery=delivery)
 
 
 def _run(handler: Handler, message: Message, *, envelope: Envelope) -> Outcome:
@@ -276,14 +287,14 @@ def _begin_call(
             _answer_again(key, message, work=work)
             return None
         if held is not None and held.lease_until is not None and held.lease_until > work.now:
-            raise _CallUnderWay(held.lease_until)
+            raise CallUnderWay(held.lease_until)
         asking = breaker.permitted(asking, now=work.now, lease_until=lease_until)
         if held is not None:
             fence = idempotency.take_over(key, lease_until=lease_until, **names)
             return _Begun(held.request or {}, fence, asking)
         if not claim():
             idempotency.lock(key, **names)  # which says where it is too old
-            raise _CallUnderWay(work.now)  # another delivery has begun it between the two looks
+            raise CallUnderWay(work.now)  # another delivery has begun it between the two looks
     request = handler.prepare(message, action)
     work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
     return _Begun(request, 1, asking)
@@ -298,7 +309,7 @@ def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service:
     if held.state == "finished":
         return
     if held.lease_until is not None and held.lease_until > work.now:
-        raise _CallUnderWay(held.lease_until)
+        raise CallUnderWay(held.lease_until)
     idempotency.close(action, now=work.now, **names)
 
 

@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 _REPEATABLE = {"40001", "40P01", "55P03"}
 """Serialization failure, deadlock, lock not available: the same transaction may succeed at once."""
+_OUT_OF_TIME = {"55P03", "57014"}
+"""Lock not available, statement cancelled."""
 _AWAY = {"57P01", "57P02", "57P03", "53300", "25006"}
 """Shut down by an administrator, crashed, starting up, too many connections, read-only standby."""
 
@@ -36,6 +38,11 @@ def is_away(error: Error, *, database: str) -> bool:
 def is_repeatable(error: Error) -> bool:
     """Whether the same transaction may be run again at once."""
     return _sqlstate(error) in _REPEATABLE
+
+
+def is_busy(error: Error) -> bool:
+    """Whether the time that the session allows was too short: for rows that others hold, or for a statement."""
+    return _sqlstate(error) in _OUT_OF_TIME
 
 
 def wait_until_back(database: str) -> None:

@@ -44,6 +44,8 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     `conclude(message, outcome)` stores and publishes the outcome, and returns the reply, if any.
 
     `gateway` is what is asked, in words. Handlers of one service that name the same one share its circuit breaker.
+
+    `rehearse(request)` is the outcome that a rehearsal assumes instead of the call: the ordinary success.
     """
 
     service: str
@@ -53,6 +55,7 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     conclude: Callable[[Any, Any], Event | None]
     gateway: str
     retry: RetryPolicy | None = None
+    rehearse: Callable[[dict[str, Any]], Any] | None = None
 
 
 AnyHandler = Handler | GatewayHandler
@@ -107,6 +110,7 @@ def handles_by_gateway(
     conclude: Callable[[Any, Any], Event | None],
     gateway: str,
     retry: RetryPolicy | None = None,
+    rehearse: Callable[[dict[str, Any]], Any] | None = None,
 ) -> None:
     """Declare the three parts of a handler that asks a gateway; see `GatewayHandler`."""
     _register(
@@ -118,6 +122,7 @@ def handles_by_gateway(
             conclude=conclude,
             gateway=gateway,
             retry=retry,
+            rehearse=rehearse,
         )
     )
 

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from messaging.rehearsing import is_rehearsal
+
 if TYPE_CHECKING:
     from messaging.spans import Spans
 
@@ -65,7 +67,7 @@ def came_with(traceparent: str | None) -> Iterator[None]:
 def outgoing(wire_type: str, *, message_id: object, cause: str | None) -> str:
     """The traceparent of a message that is being written to the outbox because of `cause`'s."""
     parent = cause if cause is not None else _outside.get()
-    if _spans is None:
+    if _spans is None or is_rehearsal():
         return child_of(parent)
     return _spans.outgoing(wire_type, message_id=message_id, parent=valid(parent)) or child_of(parent)
 

@@ -18,7 +18,7 @@ from contracts.message import Command, Event, Message
 from eventstore import store
 from eventstore.errors import ConcurrentAppend
 from eventstore.store import NewEvent, Statement
-from messaging import topology, tracing
+from messaging import rehearsing, topology, tracing
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.errors import NoUnitOfWork
 from messaging.failpoints import failpoint
@@ -101,6 +101,11 @@ class UnitOfWork:
             f"The handler returned a {type(event).__name__} that it has not published: "
             "publish it with outbox.publish(event, stream=..., version=...) and return that same event."
         )
+
+    @property
+    def published(self) -> Sequence[OutgoingMessage]:
+        """The events that this unit of work appends, as messages; those without a subscriber are not sent."""
+        return [message for _, message in self._published]
 
     def add_statement(self, statement: Statement) -> None:
         """SQL to be run with the last round trip."""
@@ -196,8 +201,15 @@ def unit_of_work(
                 failpoint("batch.flushed")
             elif cause is not None:
                 failpoint("consumer.flushed")
+        rehearsing.note(work)
     finally:
         _current.reset(token)
+
+
+def current_database() -> str | None:
+    """The database of the unit of work that the caller runs in; None outside of one."""
+    work = _current.get()
+    return None if work is None else work.database
 
 
 def current() -> UnitOfWork:

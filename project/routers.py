@@ -4,6 +4,8 @@ from typing import Any
 
 from django.conf import settings
 
+from messaging.unit_of_work import current_database
+
 EVERYWHERE = frozenset({"messaging", "eventstore"})
 """Building blocks with tables in every service's database; their rows are always reached by an explicit alias."""
 
@@ -40,8 +42,13 @@ class ServiceRouter:
     def _alias_of(app_label: str) -> str | None:
         if app_label in settings.SERVICES:
             return str(settings.SERVICES[app_label])
-        if app_label in EVERYWHERE and settings.SERVICE:
-            return str(settings.SERVICES[settings.SERVICE])
+        if app_label in EVERYWHERE:
+            # A process without a service, such as the web, may rehearse any service's handlers.
+            database = current_database()
+            if database is not None:
+                return database
+            if settings.SERVICE:
+                return str(settings.SERVICES[settings.SERVICE])
         return None
 
 

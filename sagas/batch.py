@@ -42,7 +42,7 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
         if not fresh:
             return
         created = _begin_new(fresh, work)
-        sagas = records.lock(saga_id for incoming in fresh if (saga_id := _saga_of(incoming)) is not None)
+        sagas = records.lock(saga_id for incoming in fresh if (saga_id := saga_of(incoming)) is not None)
         notes: list[Note] = []
         for incoming in fresh:
             notes += _move(incoming, sagas, created, work)
@@ -50,7 +50,7 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
             work.add_statement(statement)
         if notes:
             work.add_statement(records.note_statement(notes))
-        traces = {_saga_of(incoming): incoming.envelope.traceparent for incoming in fresh}
+        traces = {saga_of(incoming): incoming.envelope.traceparent for incoming in fresh}
         _keep_deadlines(sagas.values(), work, traces)
         failpoint("orchestrator.decided")
 
@@ -104,7 +104,7 @@ def _begin_new(fresh: Sequence[Incoming], work: UnitOfWork) -> set[UUID]:
     return records.begin(list(new.values()), now=work.now)
 
 
-def _saga_of(incoming: Incoming) -> UUID | None:
+def saga_of(incoming: Incoming) -> UUID | None:
     """The saga that a message is for; None for an event that belongs to none."""
     message = incoming.message
     if isinstance(message, (CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter)):
@@ -119,7 +119,7 @@ def _saga_of(incoming: Incoming) -> UUID | None:
 def _move(
     incoming: Incoming, sagas: dict[UUID, LoadedSaga], created: set[UUID], work: UnitOfWork
 ) -> Iterator[Note]:
-    saga_id = _saga_of(incoming)
+    saga_id = saga_of(incoming)
     if saga_id is None:
         return
     loaded = sagas.get(saga_id)
