@@ -17,6 +17,10 @@ class WrongFilter(DeadLetterError):
     """What was asked for names no letters: a parameter has a value that it cannot have."""
 
 
+class WrongRequest(DeadLetterError):
+    """What was asked for cannot be: a time that has passed, or a rate at which nothing would be sent."""
+
+
 class NotPermitted(DeadLetterError):
     """Whoever asked may not do this. The refusal is in the operators' log."""
 
@@ -31,6 +35,10 @@ class LeavesItsDatabase(DeadLetterError):
 
 class WrongMove(DeadLetterError):
     """The job or the edit is not in a state from which this can be done."""
+
+
+class JobEnded(DeadLetterError):
+    """A bulk job did not come to its end; how Celery's results tell of one that has stopped or was cancelled."""
 
 
 class InvalidEdit(DeadLetterError):

@@ -1,6 +1,5 @@
 """Which letters are meant: one description for the desk's addresses, the commands and the bulk jobs."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,12 +9,14 @@ import msgspec
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
 
+from deadletters.amqp_values import is_plain
 from deadletters.errors import WrongFilter
 from deadletters.models import DeadLetter
+from deadletters.words import query_of
 
 MOST_IDS = 1_000
 """Letters that may be named one by one; more are described by a filter."""
-_NAMES = ("state", "service", "type", "group", "order", "message", "since", "until", "q", "ids")
+NAMES = ("state", "service", "type", "group", "order", "message", "since", "until", "q", "ids")
 
 
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,7 +39,10 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "LetterFilter":
         """Read an address's parameters, passing over what is no filter's; raises `WrongFilter` naming one."""
-        given = {name: query[name].strip() for name in _NAMES if query.get(name, "").strip()}
+        given = {name: query[name].strip() for name in NAMES if query.get(name, "").strip()}
+        for name, text in given.items():
+            if not is_plain(text):
+                raise WrongFilter(f"{name} is {text!r}; it holds a character that is in no letter.")
         if (state := given.get("state", "")) and state not in DeadLetter.State.values:
             raise WrongFilter(f"state is {state!r}; it must be one of {', '.join(DeadLetter.State.values)}.")
         ids = tuple(_uuid("ids", text) for text in given.get("ids", "").split(",") if text)
@@ -107,18 +111,24 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return " ".join(said)
 
 
+class _Typed(SearchQuery):
+    """A query whose words are cut already, as those of the letters are: no parser of the database cuts them again."""
+
+    template = "(%(expressions)s)::tsquery"
+
+
 def _says(text: str) -> Q:
-    """Words that begin with what was typed; an identifier of order, message or letter typed whole finds that."""
+    """Words that begin with what was typed; an identifier of order, message or letter typed whole finds that too."""
+    query = query_of(text)
+    if not query:
+        return Q(pk__in=[])
+    found = Q(words=_Typed(query))
     try:
         identifier = UUID(text)
     except ValueError:
-        words = re.findall(r"\w+", text)
-        if not words:
-            return Q(pk__in=[])
-        query = " & ".join(f"'{word}':*" for word in words[:20])
-        return Q(words=SearchQuery(query, config="simple", search_type="raw"))
+        return found
     named = ("id", "message_id", "saga_id", "replay_id")
-    return Q(correlation_id=str(identifier)) | Q(*((name, identifier) for name in named), _connector=Q.OR)
+    return found | Q(*((name, identifier) for name in named), correlation_id=str(identifier), _connector=Q.OR)
 
 
 def _uuid(name: str, text: str) -> UUID:
@@ -133,8 +143,8 @@ def _uuid(name: str, text: str) -> UUID:
 def _moment(name: str, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise WrongFilter(
             f"{name} is {text!r}, which is no time: write 2026-01-31 or 2026-01-31T17:05."
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

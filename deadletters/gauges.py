@@ -1,5 +1,6 @@
 """What `/metrics` tells of dead letters."""
 
+from deadletters.tallies import IN_HAND
 from messaging.gauges import Gauge, Question, register
 
 register(
@@ -7,7 +8,7 @@ register(
         gauges=(
             Gauge(
                 name="makegood_dead_letters_open",
-                help="Dead letters that wait for a person, at most 10000 of all services.",
+                help="Dead letters that wait for a person.",
                 labels=("service",),
             ),
             Gauge(
@@ -16,11 +17,7 @@ register(
                 labels=("service",),
             ),
         ),
-        sql="""
-            SELECT ARRAY[service], count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE state = 'replaying')
-            FROM (SELECT service, state FROM deadletters_deadletter
-                  WHERE state IN ('open', 'replaying') LIMIT %(most)s) AS in_hand
-            GROUP BY service""",
+        sql=f"SELECT ARRAY[service], coalesce(open, 0), coalesce(replaying, 0) FROM ({IN_HAND}) AS in_hand",  # noqa: S608
         only_in="default",
     )
 )

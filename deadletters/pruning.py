@@ -17,6 +17,7 @@ _DELETE = """
 UPDATE deadletters_deadletter SET follows_id = NULL WHERE id IN (
     SELECT id FROM deadletters_deadletter WHERE follows_id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE);
 DELETE FROM deadletters_letteraction WHERE letter_id = ANY(%s::uuid[]);
+DELETE FROM deadletters_letteredit WHERE letter_id = ANY(%s::uuid[]);
 DELETE FROM deadletters_replay WHERE letter_id = ANY(%s::uuid[]);
 DELETE FROM deadletters_deadletter WHERE id = ANY(%s::uuid[])"""
 
@@ -27,8 +28,14 @@ WHERE EXISTS (SELECT FROM deadletters_deadletter AS letter
                 AND (letter.state IN ('open', 'replaying', 'discarded') OR letter.closed_at >= %s))"""
 
 
+JOB_IS_DONE_WITH = (
+    "NOT EXISTS (SELECT FROM deadletters_replay AS replay WHERE replay.job_id = deadletters_letterjob.id)"
+)
+"""SQL: a finished bulk job says where replays came from, and goes when the last of their letters has gone."""
+
+
 def prune_closed(*, days: float, size: int, is_dry_run: bool = False) -> Iterator[int]:
-    """Delete letters closed more than so many days ago, with their replays and log, oldest first; yields how many.
+    """Delete letters closed more than so many days ago, and all that belongs to them, oldest first; yields how many.
 
     A batch is a transaction; what another run is deleting, or an operator restores, is left alone.
     """
@@ -42,7 +49,7 @@ def prune_closed(*, days: float, size: int, is_dry_run: bool = False) -> Iterato
                 cursor.execute(_LOCK, [days, size])
                 ids = [letter_id for (letter_id,) in cursor.fetchall()]
                 if ids:
-                    cursor.execute(_DELETE, [ids] * 4)
+                    cursor.execute(_DELETE, [ids] * 5)
             yield len(ids)
             if len(ids) < size:
                 return

@@ -1,6 +1,6 @@
 """The SQL of dead letters. Each statement takes a whole batch, and moves a letter only from where it may move."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,16 +24,16 @@ ON CONFLICT (fingerprint) DO UPDATE SET
 _LETTERS = """
 INSERT INTO deadletters_deadletter (
     id, death, service, state, body, headers, properties, reason, deaths, message_id, type, correlation_id,
-    idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known, group_id,
+    idempotency_key, saga_id, step, attempt, replay_id, words, exception, traceback, is_failure_known, group_id,
     died_at, collected_at)
 SELECT id, death, service, 'open', decode(body, 'base64'), headers, properties, reason, deaths, message_id, type,
-       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, exception, traceback, is_failure_known,
-       group_id, died_at, %s
+       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, array_to_tsvector(words), exception,
+       traceback, is_failure_known, group_id, died_at, %s
 FROM json_to_recordset(%s::json)
      AS given (id uuid, death text, service text, body text, headers jsonb, properties jsonb, reason text,
                deaths jsonb, message_id uuid, type text, correlation_id text, idempotency_key text, saga_id uuid,
                step text, attempt int,
-               replay_id uuid, exception text, traceback text, is_failure_known boolean, group_id text,
+               replay_id uuid, words text[], exception text, traceback text, is_failure_known boolean, group_id text,
                died_at timestamptz)
 ORDER BY death
 ON CONFLICT (death) DO NOTHING
@@ -45,34 +45,44 @@ WITH given AS (
 ), failed AS (
     UPDATE deadletters_replay AS replay SET outcome = 'failed', finished_at = %s
     FROM given WHERE replay.id = given.replay_id AND replay.outcome = 'open'
-    RETURNING replay.letter_id
+    RETURNING replay.letter_id, replay.job_id
 ), superseded AS (
     UPDATE deadletters_deadletter AS letter SET state = 'superseded', closed_at = %s
     FROM failed WHERE letter.id = failed.letter_id AND letter.state = 'replaying'
+), linked AS (
+    UPDATE deadletters_deadletter AS letter SET follows_id = COALESCE(earlier.follows_id, earlier.id)
+    FROM given
+    JOIN deadletters_replay AS replay ON replay.id = given.replay_id
+    JOIN deadletters_deadletter AS earlier ON earlier.id = replay.letter_id
+    WHERE letter.id = given.letter_id
 )
-UPDATE deadletters_deadletter AS letter SET follows_id = COALESCE(earlier.follows_id, earlier.id)
-FROM given
-JOIN deadletters_replay AS replay ON replay.id = given.replay_id
-JOIN deadletters_deadletter AS earlier ON earlier.id = replay.letter_id
-WHERE letter.id = given.letter_id"""
+SELECT DISTINCT job_id FROM failed WHERE job_id IS NOT NULL"""
 
 _BEGIN_REPLAYS = """
 WITH given AS (
-    SELECT letter_id, replay_id FROM unnest(%s::uuid[], %s::uuid[]) AS given (letter_id, replay_id)
+    SELECT letter_id, replay_id, due
+    FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS given (letter_id, replay_id, due)
 ), moved AS (
     UPDATE deadletters_deadletter AS letter SET state = 'replaying'
     FROM given WHERE letter.id = given.letter_id AND letter.state = 'open'
     RETURNING letter.id
 ), begun AS (
     INSERT INTO deadletters_replay (id, letter_id, outcome, requested_by, requested_at, reason, is_automatic,
-                                    available_at)
-    SELECT given.replay_id, moved.id, 'open', %s, %s, %s, %s, %s FROM given JOIN moved ON moved.id = given.letter_id
+                                    job_id, available_at)
+    SELECT given.replay_id, moved.id, 'open', %s, %s, %s, %s, %s, given.due
+    FROM given JOIN moved ON moved.id = given.letter_id
     RETURNING letter_id
 ), logged AS (
     INSERT INTO deadletters_letteraction (letter_id, kind, by, at, reason)
     SELECT letter_id, 'replayed', %s, %s, %s FROM begun
 )
 SELECT letter_id FROM begun"""
+
+_REFUSE = """
+INSERT INTO deadletters_letteraction (letter_id, kind, by, at, reason, refusal)
+SELECT letter.id, 'refused', %s, %s, %s, given.refusal
+FROM unnest(%s::uuid[], %s::text[]) AS given (letter_id, refusal)
+JOIN deadletters_deadletter AS letter ON letter.id = given.letter_id"""
 
 _CLOSE = """
 WITH moved AS (
@@ -86,24 +96,17 @@ SELECT id FROM moved"""
 _SUCCEEDED = """
 WITH replay AS (
     UPDATE deadletters_replay SET outcome = 'succeeded', finished_at = %s
-    WHERE id = %s AND outcome <> 'succeeded' RETURNING id, letter_id
+    WHERE id = %s AND outcome <> 'succeeded' RETURNING id, letter_id, job_id
 ), closed AS (
     UPDATE deadletters_deadletter AS letter SET state = 'resolved', closed_at = %s FROM replay
     WHERE (letter.id = replay.letter_id AND letter.state = 'replaying')
        OR (letter.replay_id = replay.id AND letter.state = 'open')
     RETURNING letter.id
 )
-SELECT EXISTS (SELECT FROM deadletters_replay WHERE id = %s), ARRAY (SELECT id FROM closed)::text[]"""
-
-_COUNT_OPEN = """
-SELECT service, letters
-FROM unnest(%s::text[]) AS given (service), LATERAL (
-    SELECT count(*) AS letters FROM (
-        SELECT FROM deadletters_deadletter AS letter
-        WHERE letter.service = given.service AND letter.state = 'open' LIMIT %s
-    ) AS few
-) AS counted
-WHERE letters > 0"""
+SELECT EXISTS (SELECT FROM deadletters_replay WHERE id = %s), ARRAY (SELECT id FROM closed)::text[],
+       (SELECT job_id FROM replay
+        WHERE NOT EXISTS (SELECT FROM deadletters_replay AS other
+                          WHERE other.job_id = replay.job_id AND other.outcome = 'open' AND other.id <> replay.id))"""
 
 _UNKNOWN_FAILURES = """
 SELECT id, death, service, type, reason, replay_id, headers::text, body, deaths::text, died_at
@@ -115,8 +118,9 @@ WHERE id = ANY(%s::uuid[]) AND NOT is_failure_known ORDER BY id FOR UPDATE SKIP 
 
 _FILL_IN = """
 UPDATE deadletters_deadletter AS letter
-SET exception = given.exception, traceback = given.traceback, group_id = given.group_id, is_failure_known = true
-FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text)
+SET exception = given.exception, traceback = given.traceback, group_id = given.group_id, is_failure_known = true,
+    words = coalesce(letter.words, '') || array_to_tsvector(given.words)
+FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text, words text[])
 WHERE letter.id = given.id AND NOT letter.is_failure_known"""
 
 
@@ -131,7 +135,10 @@ def insert_letters(letters: Sequence[dict[str, Any]], *, now: datetime) -> State
 
 
 def came_back(pairs: Sequence[tuple[UUID, UUID]], *, now: datetime) -> Statement:
-    """End the replays that these new letters, each with its replay id, came back from, and link them to the first."""
+    """End the replays that these new letters, each with its replay id, came back from, and link them to the first.
+
+    Answers the bulk jobs whose replays those were.
+    """
     return _CAME_BACK, [[letter for letter, _ in pairs], [replay for _, replay in pairs], now, now]
 
 
@@ -141,12 +148,18 @@ def begin_replays(
     by: str,
     reason: str,
     at: datetime,
-    available_at: datetime,
-    is_automatic: bool,
+    due: Sequence[datetime],
+    is_automatic: bool = False,
+    job_id: UUID | None = None,
 ) -> Statement:
-    """Open a replay for each letter that is open; answers the ids of those letters."""
+    """Open a replay for each letter that is open, each with its own time in `due`; answers the ids of those letters."""
     letters, replays = [letter for letter, _ in pairs], [replay for _, replay in pairs]
-    return _BEGIN_REPLAYS, [letters, replays, by, at, reason, is_automatic, available_at, by, at, reason]
+    return _BEGIN_REPLAYS, [letters, replays, list(due), by, at, reason, is_automatic, job_id, by, at, reason]
+
+
+def refuse(refusals: Mapping[UUID, str], *, by: str, reason: str, at: datetime) -> Statement:
+    """Write down, with each letter that there is, what was wanted of it and why it was not done."""
+    return _REFUSE, [by, at, reason, list(refusals), list(refusals.values())]
 
 
 def discard(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> Statement:
@@ -160,13 +173,9 @@ def restore(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> State
 
 
 def succeeded(replay_id: UUID, *, at: datetime) -> Statement:
-    """Close the replay's letter; answers whether the replay is known, and which letters were closed."""
+    """Close the replay's letter; answers whether the replay is known, which letters were closed, and its bulk job, if
+    that awaits no other replay."""
     return _SUCCEEDED, [at, replay_id, at, replay_id]
-
-
-def count_open(services: Sequence[str], *, most: int) -> Statement:
-    """Those of the services that have open letters, and how many, counting at most so many of each."""
-    return _COUNT_OPEN, [list(services), most]
 
 
 def unknown_failures(service: str, *, limit: int) -> Statement:

@@ -13,9 +13,10 @@ from deadletters import statements
 from deadletters.errors import Unreplayable
 from deadletters.failures import Attempt, Failure, Failures
 from deadletters.fingerprint import Fingerprint, fingerprint
-from deadletters.outgoing import SERVICE, note_dead_letter, replay_of
+from deadletters.outgoing import SERVICE, bring_wake_ups_forward, note_dead_letter, replay_of
 from deadletters.reading import DELIVERY_LIMIT, Letter, envelope_of
 from deadletters.statements import answers
+from deadletters.words import words_of
 from messaging.envelope import new_message_id
 from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage
@@ -64,7 +65,10 @@ def store(letters: Sequence[Letter], *, failures: Failures) -> Stored:
             (each.letter.id, each.letter.replay_id) for each in fresh if each.letter.replay_id is not None
         ]
         if returned:
-            answers(statements.came_back(returned, now=work.now))
+            jobs = [job_id for (job_id,) in answers(statements.came_back(returned, now=work.now))]
+            if jobs:
+                # A bulk job stops because of this, so it is told at once.
+                answers(bring_wake_ups_forward(jobs))
         replayed = _replay_innocent(fresh, work)
         for each in fresh:
             # What is not known to be innocent or not is told when its failure is filled in.
@@ -165,7 +169,12 @@ def _replay_innocent(letters: Sequence[_Known], work: UnitOfWork) -> set[UUID]:
     if not pairs:
         return set()
     begun = statements.begin_replays(
-        pairs, by=COLLECTOR, reason=AUTOMATIC, at=work.now, available_at=work.now, is_automatic=True
+        pairs,
+        by=COLLECTOR,
+        reason=AUTOMATIC,
+        at=work.now,
+        due=[work.now] * len(pairs),
+        is_automatic=True,
     )
     replayed = {letter_id for (letter_id,) in answers(begun)}
     work.outgoing += [message for letter_id, message in messages.items() if letter_id in replayed]
@@ -201,7 +210,9 @@ def _groups(known: Sequence[_Known]) -> list[dict[str, Any]]:
 def _row(each: _Known) -> dict[str, Any]:
     row = msgspec.structs.asdict(each.letter)
     del row["envelope"]
-    return {**row, **_completion(each), "is_failure_known": each.failure is not None}
+    completion = _completion(each)
+    words = words_of(each.letter.type, completion["exception"], body=each.letter.body)
+    return {**row, **completion, "words": words, "is_failure_known": each.failure is not None}
 
 
 def _completion(each: _Known) -> dict[str, Any]:
@@ -211,6 +222,7 @@ def _completion(each: _Known) -> dict[str, Any]:
         "exception": failure.exception,
         "traceback": failure.traceback,
         "group_id": each.group.digest,
+        "words": words_of(failure.exception),
     }
 
 

@@ -23,6 +23,13 @@ ON CONFLICT (known_key) DO UPDATE SET
     message_id = excluded.message_id, headers = excluded.headers, body = excluded.body,
     available_at = excluded.available_at"""
 
+_BRING_FORWARD = """
+WITH waiting AS (
+    SELECT id FROM messaging_outboxmessage WHERE known_key = ANY(%s) AND available_at > now() FOR UPDATE SKIP LOCKED
+)
+UPDATE messaging_outboxmessage AS row SET available_at = now() FROM waiting WHERE row.id = waiting.id;
+SELECT pg_notify(%s, '')"""
+
 
 class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A row to be: the message, where it goes first, and from when on."""
@@ -58,6 +65,15 @@ def insert_statement(messages: Sequence[OutgoingMessage], *, waits_for: str = ""
 def delete_statement(known_keys: Sequence[str]) -> Statement:
     """Take back rows that are still waiting."""
     return "DELETE FROM messaging_outboxmessage WHERE known_key = ANY(%s)", [list(known_keys)]
+
+
+def bring_forward_statement(known_keys: Sequence[str]) -> Statement:
+    """Make rows that wait for later due at once, and wake the relay.
+
+    A row that is not there, or that somebody else is writing or sending at this moment, is left alone. So this waits
+    for nobody, and whoever relies on it needs a time that comes by itself too.
+    """
+    return _BRING_FORWARD, [list(known_keys), CHANNEL]
 
 
 def wake_relay_statement() -> Statement:

@@ -14,7 +14,7 @@ from kombu import Connection
 
 from billing.gateway import BookEntry, books
 from billing.models import Payment
-from deadletters.services import open_by_service
+from deadletters.tallies import open_by_service
 from inventory.models import Reservation, StockItem
 from messaging import topology
 from orders.models import Order

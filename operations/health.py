@@ -9,7 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from deadletters.services import open_by_service
+from deadletters.tallies import open_by_service
 from messaging import topology
 
 RELAY = "makegood-relay"

@@ -7,15 +7,21 @@ import msgspec
 from celery import Celery
 from celery.schedules import crontab
 
+from deadletters import letter_jobs, tallies
+from messaging.envelope import utc_now
 from operations.pruning import prune
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """`run` takes nothing and returns JSON-compatible builtins."""
+    """`run` takes nothing and returns JSON-compatible builtins.
+
+    Of a job that is done each minute only failures are kept: nobody reads a thousand results a day.
+    """
 
     task: str
     run: Callable[[], Any]
     due: crontab
+    is_result_kept: bool = True
 
 
 def prune_everything() -> Any:
@@ -23,7 +29,31 @@ def prune_everything() -> Any:
     return msgspec.to_builtins(prune())
 
 
-JOBS = (Job(task="operations.jobs.prune", run=prune_everything, due=crontab(minute="17")),)
+def wake_forgotten_letter_jobs() -> Any:
+    """Wake bulk jobs on dead letters whose own message was lost from sight."""
+    return msgspec.to_builtins(letter_jobs.wake_forgotten(at=utc_now()))
+
+
+def fold_letter_tallies() -> Any:
+    """Add up the rows that count dead letters, so that figures stay quick."""
+    return tallies.fold(now=utc_now())
+
+
+JOBS = (
+    Job(task="operations.jobs.prune", run=prune_everything, due=crontab(minute="17")),
+    Job(
+        task="operations.jobs.wake_forgotten_letter_jobs",
+        run=wake_forgotten_letter_jobs,
+        due=crontab(),
+        is_result_kept=False,
+    ),
+    Job(
+        task="operations.jobs.fold_letter_tallies",
+        run=fold_letter_tallies,
+        due=crontab(),
+        is_result_kept=False,
+    ),
+)
 
 
 def schedule() -> dict[str, dict[str, Any]]:
@@ -38,7 +68,8 @@ def register(app: Celery) -> None:
             _taking_a_payload(job.run),
             name=job.task,
             shared=False,
-            ignore_result=False,
+            ignore_result=not job.is_result_kept,
+            store_errors_even_if_ignored=True,
             acks_on_failure=True,
             acks_on_timeout=True,
         )

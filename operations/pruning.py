@@ -11,7 +11,7 @@ import msgspec
 from django.conf import settings
 from django.db import connections
 
-from deadletters.pruning import prune_closed
+from deadletters.pruning import JOB_IS_DONE_WITH, prune_closed
 from messaging.failpoints import failpoint
 from operations.pruning_keys import prune_keys, raise_limit, ripe_limit
 
@@ -84,6 +84,15 @@ def aged_tables() -> list[Aged]:
             column="date_done",
             days=settings.RESULT_RETENTION_DAYS,
             condition="status IN ('SUCCESS', 'FAILURE', 'REVOKED')",
+        ),
+        Aged(
+            what="bulk jobs on dead letters",
+            database=default,
+            table="deadletters_letterjob",
+            primary_key="id",
+            column="finished_at",
+            days=settings.LETTER_RETENTION_DAYS,
+            condition=JOB_IS_DONE_WITH,
         ),
         Aged(
             what="sessions",

@@ -53,6 +53,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'edit of a dead letter',
+                'verbose_name_plural': 'edits of dead letters',
                 'default_permissions': ('view',),
             },
         ),

@@ -54,6 +54,9 @@ class LetterJob(models.Model):
     stopped_because = models.TextField(blank=True, db_default="")
     resumed_at = models.DateTimeField(null=True, help_text="What came back before is forgiven.")
     advanced_at = models.DateTimeField(null=True)
+    paced_until = models.DateTimeField(
+        null=True, help_text="No further letter is sent before: this keeps the rate."
+    )
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -115,6 +118,7 @@ class LetterEdit(models.Model):
 
     class Meta:
         verbose_name = "edit of a dead letter"
+        verbose_name_plural = "edits of dead letters"
         default_permissions = ("view",)
         constraints = [
             models.UniqueConstraint(

@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 from billing.gateway import BookEntry
 from billing.models import Payment
-from deadletters.services import open_by_service
+from deadletters.tallies import open_by_service
 from inventory.models import Reservation, StockItem
 from operations import audit as audits
 from orders.models import Order

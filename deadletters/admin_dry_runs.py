@@ -1,0 +1,80 @@
+"""The page of a dry run: what the installed handler would do with a letter. Nothing of it is kept."""
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+
+from deadletters import desk_log
+from deadletters.admin_operator import REPLAY, SEE_PERSONAL_DATA, operator_of, page, refuse, said
+from deadletters.dry_runs import dry_run
+from deadletters.errors import DeadLetterError
+from deadletters.models import DeadLetter
+from eventstore.admin_privacy import masked
+
+
+def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
+    """POST runs it; an address that is opened only leads back to the letter."""
+    if request.method != "POST":
+        return redirect("admin:deadletters_deadletter_change", letter_id)
+    operator, now = operator_of(request), timezone.now()
+    letter = DeadLetter.objects.only("id", "type", "message_id", "service").filter(id=letter_id).first()
+    if not operator.may(REPLAY):
+        return refuse(
+            request,
+            REPLAY,
+            action="dry run",
+            subject=str(letter or letter_id),
+            to="try dead letters in a dry run",
+            letter_id=letter_id,
+        )
+    if letter is None:
+        return no_such_letter(request, letter_id)
+    back = reverse("admin:deadletters_deadletter_change", args=[letter_id])
+    try:
+        run = dry_run(letter_id)
+    except DeadLetterError as error:
+        return said(
+            request,
+            str(error),
+            title="It cannot be tried",
+            status=HTTPStatus.UNPROCESSABLE_ENTITY,
+            then="Nothing was changed or sent.",
+            links=[("Back to the letter", back)],
+        )
+    desk_log.note(
+        by=operator.name,
+        action="dry run",
+        subject=str(letter),
+        at=now,
+        detail=run.verdict,
+        letter_id=letter_id,
+    )
+    is_hidden = not operator.may(SEE_PERSONAL_DATA)
+    context: dict[str, Any] = {
+        "title": "Dry run",
+        "letter": letter,
+        "run": run,
+        "told": [(told, masked(told.body) if is_hidden else told.body) for told in run.told],
+        "calls": [(call, masked(call.request) if is_hidden else call.request) for call in run.gateway_calls],
+        "is_hidden": is_hidden,
+        "back": back,
+        "again": reverse("admin:deadletters_dry_run", args=[letter_id]),
+        "replay": f"{reverse('admin:deadletters_act', args=['replay'])}?ids={letter_id}",
+    }
+    return page(request, "dry_run", context)
+
+
+def no_such_letter(request: HttpRequest, letter_id: UUID) -> HttpResponse:
+    return said(
+        request,
+        f"There is no dead letter {letter_id}.",
+        title="No such letter",
+        status=HTTPStatus.NOT_FOUND,
+        then="A letter that is closed is pruned after some months.",
+        links=[("All dead letters", reverse("admin:deadletters_deadletter_changelist"))],
+    )

@@ -1,0 +1,95 @@
+"""Who stands at the desk, what he may do there, and the page that says why nothing was done."""
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin import site
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from deadletters import desk_log
+from deadletters.desk import Operator
+
+REPLAY = "deadletters.replay_deadletter"
+DISCARD = "deadletters.discard_deadletter"
+EDIT = "deadletters.edit_deadletter"
+APPROVE = "deadletters.approve_deadletter"
+SEE_PERSONAL_DATA = "eventstore.see_personal_data"
+
+_GIVEN_TO = {
+    REPLAY: "The groups Support and Operators have it.",
+    DISCARD: "The group Operators has it.",
+}
+"""What the groups that come with the shop may do; everything else is given to people one by one."""
+
+
+def operator_of(request: HttpRequest) -> Operator:
+    """Whoever is logged in."""
+    return Operator(name=request.user.get_username(), may=request.user.has_perm)
+
+
+def page(
+    request: HttpRequest, template: str, context: dict[str, Any], *, status: int = HTTPStatus.OK
+) -> TemplateResponse:
+    """One of the desk's own pages."""
+    return TemplateResponse(
+        request,
+        f"admin/deadletters/mending/{template}.html",
+        {**site.each_context(request), **context},
+        status=status,
+    )
+
+
+def said(
+    request: HttpRequest,
+    sentence: str,
+    *,
+    title: str,
+    status: int = HTTPStatus.OK,
+    then: str = "",
+    links: list[tuple[str, str]] | None = None,
+) -> TemplateResponse:
+    """A page that only says something: what was found, and what to do about it. `links` are texts with addresses."""
+    told = {"title": title, "sentence": sentence, "then": then, "links": links or []}
+    return page(request, "said", told, status=status)
+
+
+def forbidden(request: HttpRequest, permission: str, *, to: str, why: str = "") -> TemplateResponse:
+    """Which permission is missing, and whom to ask for it. What was asked for by POST is in the operators' log."""
+    given = _GIVEN_TO.get(permission, "")
+    then = f"Ask whoever administers the users of this shop for the permission {permission}. {given}".strip()
+    if request.method == "POST":
+        then += " Nothing was changed, and this refusal is in the operators' log."
+    return said(
+        request,
+        why or f"You may not {to}.",
+        title="Not permitted",
+        status=HTTPStatus.FORBIDDEN,
+        then=then,
+    )
+
+
+def refuse(
+    request: HttpRequest,
+    permission: str,
+    *,
+    action: str,
+    subject: str,
+    to: str,
+    why: str = "",
+    letter_id: UUID | None = None,
+) -> TemplateResponse:
+    """Refuse here what never comes as far as the desk's own door; by POST it is an attempt, and written down."""
+    if request.method == "POST":
+        desk_log.note_refusal(
+            by=request.user.get_username(),
+            action=action,
+            subject=subject,
+            at=timezone.now(),
+            why=why or f"It needs the permission {permission}.",
+            reason=request.POST.get("reason", "").strip(),
+            letter_id=letter_id,
+        )
+    return forbidden(request, permission, to=to, why=why)

@@ -1,0 +1,62 @@
+"""The SQL of bulk jobs: what has become of their replays, which were forgotten, and what Celery's results tell."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from eventstore.store import Statement
+
+_OUTCOMES = """
+SELECT under_way.letters, failed.letters, came_back.id, came_back.group_id, came_back.problem, came_back.is_same
+FROM (SELECT count(*) AS letters FROM deadletters_replay WHERE job_id = %s AND outcome = 'open') AS under_way
+CROSS JOIN (SELECT count(*) AS letters FROM deadletters_replay WHERE job_id = %s AND outcome = 'failed') AS failed
+LEFT JOIN LATERAL (
+    SELECT letter.id, letter.group_id, COALESCE(NULLIF(letter.exception, ''), letter.reason) AS problem,
+           letter.group_id = before.group_id AS is_same
+    FROM deadletters_replay AS replay
+    JOIN deadletters_deadletter AS before ON before.id = replay.letter_id
+    JOIN deadletters_deadletter AS letter ON letter.replay_id = replay.id
+    WHERE replay.job_id = %s AND replay.outcome = 'failed'
+      AND replay.finished_at > COALESCE(%s, '-infinity'::timestamptz)
+    ORDER BY is_same DESC, replay.finished_at, letter.id LIMIT 1
+) AS came_back ON true"""
+
+_FORGOTTEN = """
+SELECT id FROM deadletters_letterjob
+WHERE state = 'running'
+  AND GREATEST(begins_at, requested_at, resumed_at, advanced_at, paced_until) < %s"""
+
+_KEEP_RESULT = """
+INSERT INTO django_celery_results_taskresult (task_id, task_name, task_kwargs, status, content_type, content_encoding,
+                                              result, meta, date_created, date_done)
+VALUES (%s, %s, %s, %s, 'application/json', 'utf-8', %s, %s, %s, %s)
+ON CONFLICT (task_id) DO UPDATE SET
+    status = excluded.status, result = excluded.result, date_done = excluded.date_done"""
+
+
+def outcomes(job_id: UUID, *, since: datetime | None) -> Statement:
+    """How many replays of the job are open and how many failed, and the first letter that came back after `since`.
+
+    One that has the fingerprint of the letter which was replayed comes before any other.
+    """
+    return _OUTCOMES, [job_id, job_id, job_id, since]
+
+
+def forgotten(*, before: datetime) -> Statement:
+    """The running jobs whose next step was due before this time."""
+    return _FORGOTTEN, [before]
+
+
+def keep_result(
+    job_id: UUID, *, task: str, status: str, result: Mapping[str, Any], at: datetime
+) -> Statement:
+    """Let Celery's result of this id say so."""
+    kwargs = _json({"job_id": str(job_id)})
+    return _KEEP_RESULT, [str(job_id), task, kwargs, status, _json(result), _json({"children": []}), at, at]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()
