@@ -135,7 +135,7 @@ class LetterGroupAdmin(HistoryAdmin):
     def services(self, group: Any) -> str:
         return ", ".join(group.figures.services) or "–"
 
-    @admin.display(description="orders held up")
+    @admin.display(description="orders")
     def orders(self, group: Any) -> str:
         return _orders(group.figures)
 
