@@ -30,6 +30,9 @@ OWN = "You have proposed this edit yourself: a second person has to approve or d
 
 @admin.register(LetterEdit)
 class LetterEditAdmin(HistoryAdmin):
+    class Media:
+        css = {"all": ("deadletters/mending.css",)}
+
     change_form_template = "admin/deadletters/mending/letter_edit.html"
     identifiers = ("id", "letter", "message_id")
     private_fields = ("before", "after")
