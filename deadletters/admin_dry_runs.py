@@ -10,11 +10,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deadletters import desk_log
-from deadletters.admin_operator import REPLAY, SEE_PERSONAL_DATA, operator_of, page, refuse, said
+from deadletters.admin_operator import operator_of, page, refuse, said
+from deadletters.desk import PERMISSIONS, Kind
 from deadletters.dry_runs import dry_run
 from deadletters.errors import DeadLetterError
 from deadletters.models import DeadLetter
+from deadletters.permissions import SEE_PERSONAL_DATA
 from eventstore.admin_privacy import masked
+
+
+REPLAY = PERMISSIONS[Kind.REPLAY]
+"""Who may send a letter again may try it."""
 
 
 def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class DeadLettersConfig(AppConfig):
@@ -7,3 +8,6 @@ class DeadLettersConfig(AppConfig):
 
     def ready(self) -> None:
         from deadletters import gauges  # noqa: F401  # importing it registers them
+        from deadletters.permissions import create_after_migrating
+
+        post_migrate.connect(create_after_migrating, sender=self)

@@ -38,7 +38,14 @@ class WrongMove(DeadLetterError):
 
 
 class InvalidEdit(DeadLetterError):
-    """The edited message does not keep its type's schema, or changes nothing."""
+    """The letter cannot be edited so: the message does not keep its type's schema, changes nothing, or comes too late.
+
+    `noted` says the same without values, which may be personal.
+    """
+
+    def __init__(self, message: str, *, noted: str = "") -> None:
+        super().__init__(message)
+        self.noted = noted or message
 
 
 class JobEnded(DeadLetterError):

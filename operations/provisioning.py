@@ -11,6 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models.signals import post_migrate, pre_migrate
 from psycopg2 import errors, sql
 
+from deadletters.permissions import create_for_every_type
 from operations.errors import DatabaseMissing
 
 
@@ -69,3 +70,4 @@ def migrate(say: Callable[[str], None]) -> None:
     # Users and their rights live in `default`, also the rights to see what the other databases hold.
     for config in apps.get_app_configs():
         create_permissions(config, using="default", verbosity=0, interactive=False)
+    create_for_every_type()
