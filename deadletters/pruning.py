@@ -35,7 +35,7 @@ JOB_IS_DONE_WITH = (
 
 
 def prune_closed(*, days: float, size: int, is_dry_run: bool = False) -> Iterator[int]:
-    """Delete letters closed more than so many days ago, with their replays, edits and log, oldest first; yields how many.
+    """Delete letters closed more than so many days ago, and all that belongs to them, oldest first; yields how many.
 
     A batch is a transaction; what another run is deleting, or an operator restores, is left alone.
     """

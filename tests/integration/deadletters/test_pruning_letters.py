@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from deadletters.models import DeadLetter, LetterAction, Replay
+from deadletters.models import DeadLetter, LetterAction, LetterEdit, LetterJob, Replay
 from deadletters.pruning import needed_keys, prune_closed
+from operations.pruning import aged_tables, prune_aged
 from tests.integration.admin.records import record_letter
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +31,55 @@ def test_letters_closed_for_long_go_with_their_log_and_the_others_stay():
     assert not LetterAction.objects.filter(letter_id=gone.id).exists()
     assert DeadLetter.objects.filter(id__in=[letter.id for letter in kept]).count() == 2
     assert DeadLetter.objects.get(id=follower.id).follows_id is None
+
+
+def test_a_letter_goes_with_its_edits():
+    old = timezone.now() - timedelta(days=91)
+    letter = record_letter(state="discarded", closed_at=old)
+    LetterEdit.objects.create(
+        id=uuid4(),
+        letter=letter,
+        state="declined",
+        before={},
+        after={},
+        message_id=uuid4(),
+        proposed_by="ada",
+        proposed_at=old,
+        reason="a wrong address",
+        decided_at=old,
+    )
+
+    assert sum(prune_closed(days=90, size=10)) >= 1
+
+    assert not LetterEdit.objects.filter(letter_id=letter.id).exists()
+
+
+def test_a_finished_job_stays_as_long_as_a_replay_is_its():
+    old = timezone.now() - timedelta(days=91)
+    jobs = [
+        LetterJob.objects.create(
+            id=uuid4(),
+            kind="replay",
+            state="finished",
+            filter={},
+            requested_at=old,
+            begins_at=old,
+            ramp=[],
+            rate=1,
+            finished_at=old,
+        )
+        for _ in range(2)
+    ]
+    still_open = record_letter()
+    Replay.objects.create(
+        id=uuid4(), letter=still_open, requested_at=old, available_at=old, job=jobs[0], outcome="open"
+    )
+    (aged,) = [aged for aged in aged_tables() if aged.table == "deadletters_letterjob"]
+
+    sum(prune_aged(aged, is_dry_run=False))
+
+    ids = [job.id for job in jobs]
+    assert list(LetterJob.objects.filter(id__in=ids).values_list("id", flat=True)) == ids[:1]
 
 
 NOW = timezone.now()

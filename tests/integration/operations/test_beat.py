@@ -63,11 +63,17 @@ def test_beat_names_our_jobs_and_none_of_its_own(scheduler):
     assert set(scheduler.schedule) == {job.task for job in jobs.JOBS}
 
 
-def test_jobs_keep_their_results_and_are_acknowledged_when_they_fail(app):
+def test_jobs_keep_their_failures_and_are_acknowledged_when_they_fail(app):
     for job in jobs.JOBS:
         task = app.tasks[job.task]
-        assert task.ignore_result is False
+        assert task.store_errors_even_if_ignored is True
         assert task.acks_on_failure is task.acks_on_timeout is True
+
+
+def test_of_jobs_that_are_done_each_minute_no_success_is_kept(app):
+    for job in jobs.JOBS:
+        is_each_minute = len(job.due.minute) == 60
+        assert app.tasks[job.task].ignore_result is is_each_minute is not job.is_result_kept
 
 
 def test_the_pruning_job_returns_what_it_did_as_json(app, monkeypatch):

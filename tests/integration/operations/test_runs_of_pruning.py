@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connections
 from django_celery_results.models import TaskResult
 
+from deadletters.models import LetterJob
 from messaging import failpoints
 from messaging.models import FailedAttempt, KeyRetention
 from operations import pruning
@@ -103,6 +104,20 @@ def _old_rows(settings: Any) -> dict[str, tuple[Any, Any]]:
         TaskResult.objects.using(default).filter(pk=result.pk).update(date_done=done_at)
         results.append(result)
     rows["results of jobs"] = tuple(results)
+    rows["bulk jobs on dead letters"] = tuple(
+        LetterJob.objects.create(
+            id=uuid4(),
+            kind="restore",
+            state="finished",
+            filter={},
+            requested_at=finished_at,
+            begins_at=finished_at,
+            ramp=[],
+            rate=1,
+            finished_at=finished_at,
+        )
+        for finished_at in (LONG_AGO, now)
+    )
     for database in sorted(set(settings.SERVICES.values())):
         rows[f"failed attempts in {database}"] = tuple(
             FailedAttempt.objects.using(database).create(
