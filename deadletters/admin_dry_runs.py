@@ -18,7 +18,6 @@ from deadletters.models import DeadLetter
 from deadletters.permissions import SEE_PERSONAL_DATA
 from eventstore.admin_privacy import masked
 
-
 REPLAY = PERMISSIONS[Kind.REPLAY]
 """Who may send a letter again may try it."""
 

@@ -69,7 +69,9 @@ def _posted(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
     except DeadLetterError as error:
         return _editor(request, letter, body, problem=str(error))
     if edit.state == LetterEdit.State.PROPOSED:
-        messages.success(request, "Your edit is proposed. Nothing is sent before a second person approves it.")
+        messages.success(
+            request, "Your edit is proposed. Nothing is sent before a second person approves it."
+        )
     else:
         messages.success(request, "The edited message is sent. The letter closes when it has been handled.")
     return redirect("admin:deadletters_letteredit_change", edit.id)
@@ -116,8 +118,8 @@ def _switched_off(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
         "Editing dead letters is switched off in this shop.",
         title="Editing is off",
         status=HTTPStatus.NOT_FOUND,
-        then="Whoever runs the shop switches it on by the setting LETTER_EDITING=true, and starts the web process anew. "
-        "With LETTER_EDITS_NEED_APPROVAL=true a second person has to approve each edit.",
+        then="Whoever runs the shop switches it on by the setting LETTER_EDITING=true, and starts the web process "
+        "anew. With LETTER_EDITS_NEED_APPROVAL=true a second person has to approve each edit.",
         links=[("Back to the letter", reverse("admin:deadletters_deadletter_change", args=[letter.id]))],
     )
 

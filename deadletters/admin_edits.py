@@ -105,10 +105,13 @@ class LetterEditAdmin(HistoryAdmin):
             # What is hidden counts for who may approve, so that is asked of the edit as it is.
             whole = LetterEdit.objects.select_related("letter").get(id=shown.id)
             why_not = {verb: _why_not(verb, whole, request) for verb in DECISIONS}
+            is_own = whole.proposed_by == request.user.get_username()
             context.update(
                 verbs=[verb for verb, why in why_not.items() if why is None],
-                why_not=why_not["approve"] or "",
-                is_own=whole.proposed_by == request.user.get_username(),
+                why_not="You have proposed it: a second person has to approve it."
+                if is_own
+                else why_not["approve"] or "",
+                is_own=is_own,
             )
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -163,7 +166,7 @@ def _why_not(verb: str, edit: LetterEdit, request: HttpRequest) -> str | None:
 
 def _lacking(request: HttpRequest, edit: LetterEdit) -> str:
     """The permission to ask for; empty where what is missing is a second person."""
-    needed = (APPROVE, to_edit(edit.letter.type), SEE_PERSONAL_DATA)
-    if edit.proposed_by == request.user.get_username():
-        needed = needed[:2]
+    needed = [APPROVE, to_edit(edit.letter.type)]
+    if edit.proposed_by != request.user.get_username():
+        needed.append(SEE_PERSONAL_DATA)
     return next((name for name in needed if not request.user.has_perm(name)), "")

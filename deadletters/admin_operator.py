@@ -51,9 +51,16 @@ def said(
 
 
 def forbidden(request: HttpRequest, permission: str, *, to: str, why: str = "") -> TemplateResponse:
-    """Which permission is missing, and whom to ask for it; an empty one cannot be asked for. What was asked for by POST is in the operators' log."""
+    """Which permission is missing, and whom to ask for it; an empty one is none that could be given.
+
+    What was asked for by POST is in the operators' log.
+    """
     given = _GIVEN_TO.get(permission, "")
-    then = f"Ask whoever administers the users of this shop for the permission {permission}." if permission else ""
+    then = (
+        f"Ask whoever administers the users of this shop for the permission {permission}."
+        if permission
+        else ""
+    )
     then = f"{then} {given}".strip()
     if request.method == "POST":
         then += " Nothing was changed, and this refusal is in the operators' log."

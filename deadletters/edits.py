@@ -27,7 +27,18 @@ from messaging.database import is_away
 from messaging.envelope import new_message_id, utc_now
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
-__all__ = ["FieldChange", "approve", "changes", "check", "decline", "edit", "text_of", "why_not_approve", "why_not_decline", "why_not_edit"]
+__all__ = [
+    "FieldChange",
+    "approve",
+    "changes",
+    "check",
+    "decline",
+    "edit",
+    "text_of",
+    "why_not_approve",
+    "why_not_decline",
+    "why_not_edit",
+]
 
 _STATE_OF_KEY = "SELECT state FROM messaging_idempotencykey WHERE consumer = %s AND key = %s"
 
