@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
-from deadletters import admin_dry_runs
+from deadletters import admin_dry_runs, verdicts
 from deadletters.dry_runs import DryRun, GatewayCall, Told, Write
 from deadletters.errors import DeadLetterError
 from deadletters.models import DeadLetter, DeskEntry
@@ -43,7 +43,6 @@ def test_a_run_that_would_succeed_shows_what_it_would_write_send_and_ask(operato
         letter,
         would_succeed=True,
         verdict="It would be handled.",
-        decided=["The step reserve would be done."],
         writes=[Write(table="billing_payment", operation="INSERT", rows=1)],
         told=[Told(type="billing.payment_authorized.v1", to="exchange events", body={"order_id": "o1"})],
         gateway_calls=[GatewayCall(gateway="payment gateway", request={"amount": 5}, answer="authorized")],
@@ -55,7 +54,6 @@ def test_a_run_that_would_succeed_shows_what_it_would_write_send_and_ask(operato
         "Nothing was changed or sent.",
         "would succeed",
         "It would be handled.",
-        "The step reserve would be done.",
         "billing_payment",
         "billing.payment_authorized.v1",
         "was not asked. Assumed instead: authorized",
@@ -80,8 +78,25 @@ def test_a_run_that_would_fail_shows_the_error_and_whether_it_is_the_old_one(ope
 
     page = operator.post(address(letter.id))
 
-    for expected in ("would fail again", "KeyError: &#x27;authorization&#x27;", "Traceback: line 7", said):
+    for expected in ("would fail</span>", "KeyError: &#x27;authorization&#x27;", "Traceback: line 7", said):
         assertContains(page, expected)
+    assertNotContains(page, "Replay the letter…")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"verdict": verdicts.BUSY, "exception": "OperationalError: deadlock"}, "not tried</span>"),
+        ({"verdict": "It would wait: a gap is open."}, "not known</span>"),
+    ],
+)
+def test_a_run_that_has_no_end_counts_as_neither(operator, finds, found, said):
+    letter = record_letter()
+    finds(letter, would_succeed=False, **found)
+
+    page = operator.post(address(letter.id))
+
+    assertContains(page, said)
     assertNotContains(page, "Replay the letter…")
 
 
