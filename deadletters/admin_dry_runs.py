@@ -79,7 +79,7 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 
 
 def _verdict(run: DryRun) -> tuple[str, Tone]:
-    """The verdict in two words; a run that could not be tried, or whose end is open, has neither failed nor succeeded."""
+    """The verdict in two words; one that could not be tried, or whose end is open, has neither failed nor succeeded."""
     if run.would_succeed:
         return "would succeed", Tone.GOOD
     if run.verdict in (verdicts.BUSY, verdicts.AWAY.format(service=run.service)):

@@ -126,6 +126,16 @@ def act(
     return Acted(outcome=outcome if outcome.refused else None, job_id=job.id)
 
 
+def fitting(kind: LetterJob.Kind, chosen: LetterFilter) -> LetterFilter:
+    """Those in the state that `kind` needs; raises `WrongFilter` where letters in another are asked for."""
+    if chosen.state and chosen.state != NEEDED[kind]:
+        raise WrongFilter(
+            f"state is {chosen.state!r}, but only letters that are {NEEDED[kind].value} can be "
+            f"{_PARTICIPLES[kind]}. Leave the state out, or choose that one."
+        )
+    return msgspec.structs.replace(chosen, state=NEEDED[kind].value)
+
+
 def pause(job_id: UUID, *, operator: Operator, reason: str, at: datetime) -> None:
     """Let a running job send nothing more. Raises `NotPermitted` or `WrongMove`."""
     _steer(job_id, "pause", State.PAUSED, operator=operator, reason=reason, at=at)
@@ -199,11 +209,7 @@ def _check(
 ) -> None:
     if kind == Kind.DISCARD:
         services.need_reason(reason)
-    if chosen.state and chosen.state != NEEDED[kind]:
-        raise WrongFilter(
-            f"state is {chosen.state!r}, but only letters that are {NEEDED[kind].value} can be "
-            f"{_PARTICIPLES[kind]}. Leave the state out, or choose that one."
-        )
+    fitting(kind, chosen)
     if rate is not None and not (math.isfinite(rate) and rate > 0):
         raise WrongRequest(f"The rate is {rate:g}; it must be more than 0 letters a second.")
     if begins_at is not None and begins_at.tzinfo is None:

@@ -37,6 +37,10 @@ class WrongMove(DeadLetterError):
     """The job or the edit is not in a state from which this can be done."""
 
 
+class JobEnded(DeadLetterError):
+    """A bulk job did not come to its end; how Celery's results tell of one that has stopped or was cancelled."""
+
+
 class InvalidEdit(DeadLetterError):
     """The letter cannot be edited so: the message does not keep its type's schema, changes nothing, or comes too late.
 
@@ -46,7 +50,3 @@ class InvalidEdit(DeadLetterError):
     def __init__(self, message: str, *, noted: str = "") -> None:
         super().__init__(message)
         self.noted = noted or message
-
-
-class JobEnded(DeadLetterError):
-    """A bulk job did not come to its end; how Celery's results tell of one that has stopped or was cancelled."""

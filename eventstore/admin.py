@@ -13,7 +13,7 @@ class StoredEventAdmin(ByServiceAdmin):
     private_fields = ("data",)
     empty_sentence = "This service has not recorded such an event yet."
 
-    list_display = ("position", "type", "stream_link", "version", time_column("occurred_at"))
+    list_display = ("position", "type", "stream_link", "version", time_column("occurred_at", is_precise=True))
     list_filter = (ServiceChooser, "occurred_at")
     search_fields = ("stream", "type")
     search_help_text = "Part of a stream (order-…, payment-…, stock_item-mug) or of a type"
@@ -23,7 +23,7 @@ class StoredEventAdmin(ByServiceAdmin):
         "type",
         "stream_link",
         "version",
-        time_column("occurred_at"),
+        time_column("occurred_at", is_precise=True),
         json_column("data"),
         json_column("metadata"),
     )

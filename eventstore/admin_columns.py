@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from contracts.values import Money
+from eventstore.relative_times import relative
 
 Column = Any
 """What `list_display` and `fields` take, from a row to what is shown of it. Django's stubs know callables only in
@@ -34,21 +35,20 @@ def badge(text: str, tone: Tone) -> str:
     return format_html('<span class="badge badge-{}">{}</span>', tone.value, text)
 
 
-def moment(at: datetime | None, *, is_precise: bool = False) -> str:
-    """A time in UTC to the second, or to the millisecond where it is precise; a dash where there is none."""
+def moment(at: datetime | None, *, is_precise: bool = False, now: datetime | None = None) -> str:
+    """How long ago, or in how long; the exact time in UTC is what the mouse shows, and stands there itself once it is
+    a month away. Where it `is_precise` it is exact to the millisecond. A dash where there is no time.
+    """
     if at is None:
         return "–"
     utc = timezone.localtime(at, timezone.get_default_timezone())
-    shown = utc.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds" if is_precise else "seconds")
-    return format_html('<time datetime="{}" title="UTC">{}</time>', utc.isoformat(), shown)
-
-
-def clock(at: datetime) -> str:
-    """The time of day in UTC, to the second; the whole of it in what the mouse shows."""
-    utc = timezone.localtime(at, timezone.get_default_timezone())
-    return format_html(
-        '<time datetime="{}" title="{} UTC">{}</time>', utc.isoformat(), utc.date(), f"{utc:%H:%M:%S}"
-    )
+    naive = utc.replace(tzinfo=None)
+    if is_precise:
+        exact = naive.isoformat(sep=" ", timespec="milliseconds")
+        return format_html('<time datetime="{}" title="UTC">{}</time>', utc.isoformat(), exact)
+    exact = naive.isoformat(sep=" ", timespec="seconds")
+    shown = relative(at, now=now or timezone.now()) or exact
+    return format_html('<time datetime="{}" title="{} UTC">{}</time>', utc.isoformat(), exact, shown)
 
 
 def duration(begin: datetime | None, end: datetime | None) -> str:
@@ -94,11 +94,11 @@ def state_column(field: str, tones: Mapping[Any, Tone]) -> Column:
     return _named(column, field, field)
 
 
-def time_column(field: str) -> Column:
-    """The field's time to the second."""
+def time_column(field: str, *, is_precise: bool = False) -> Column:
+    """The field's time: how long ago, or exactly where rows are told apart by it."""
 
     def column(row: Any) -> str:
-        return moment(getattr(row, field))
+        return moment(getattr(row, field), is_precise=is_precise)
 
     return _named(column, field, field.removesuffix("_at").replace("_", " "))
 

@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
 
-from eventstore.admin_privacy import SENTENCE, masked
+from eventstore.admin_privacy import PERMISSION, SENTENCE, masked
+from eventstore.private_text import scrubbed
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -77,7 +78,9 @@ class HistoryAdmin(_ModelAdmin):
     address that asks for one of them alone (`?order_id=...`) leads to the row's page where there is one row, to a
     list where there are several, and to `empty_sentence` where there is none."""
     private_fields: tuple[str, ...] = ()
-    """JSON fields that are masked for everybody but superusers."""
+    """JSON fields that are masked for everybody without the permission to see personal data."""
+    private_texts: tuple[str, ...] = ()
+    """Text fields that hold exceptions or tracebacks; what these quote is hidden from the same people."""
     empty_sentence = "Nothing has been recorded yet."
 
     paginator = _CappedPaginator
@@ -100,10 +103,16 @@ class HistoryAdmin(_ModelAdmin):
         if row is not None and self.hides_from(request):
             for field in self.private_fields:
                 setattr(row, field, masked(getattr(row, field)))
+            self._scrub(row)
         return row
 
     def hides_from(self, request: HttpRequest) -> bool:
-        return not getattr(request.user, "is_superuser", False)
+        """Whether what messages say about customers is hidden from this user."""
+        return not request.user.has_perm(PERMISSION)
+
+    def _scrub(self, row: Any) -> None:
+        for field in self.private_texts:
+            setattr(row, field, scrubbed(getattr(row, field)))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -130,11 +139,15 @@ class HistoryAdmin(_ModelAdmin):
         found = getattr(response, "context_data", None) or {}
         if is_by_identifier and "cl" in found and found["cl"].result_count == 1:
             return redirect(found["cl"].url_for_result(found["cl"].result_list[0]))
+        if self.private_texts and "cl" in found and self.hides_from(request):
+            found["cl"].result_list = list(found["cl"].result_list)
+            for row in found["cl"].result_list:
+                self._scrub(row)
         return response
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
-        is_hidden = bool(self.private_fields) and self.hides_from(request)
+        is_hidden = bool(self.private_fields or self.private_texts) and self.hides_from(request)
         context.update(is_history=True, privacy_sentence=SENTENCE if is_hidden else "")
         return super().render_change_form(request, context, *args, **kwargs)

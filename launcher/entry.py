@@ -13,7 +13,7 @@ from launcher.console import Console
 from launcher.errors import Interrupted, LauncherError
 from launcher.shop import run_shop
 from launcher.shutdown import remove, stop_instance
-from launcher.suite import run_suite
+from launcher.suite import run_second_half, run_suite
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = """\
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
             run_shop(ROOT, os.environ)
         elif command == "test":
             return run_suite(ROOT, os.environ, rest)
+        elif command == "test-second-half":
+            return run_second_half(ROOT, os.environ)
         elif command == "bench":
             return run_benchmarks(ROOT, os.environ, rest)
         elif command == "chaos":
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         elif command == "clean":
             remove(
                 *(make(ROOT) for make in (instances.up, instances.test, instances.bench, instances.chaos)),
+                instances.test(ROOT, beside=True),
                 explain=console.say,
             )
             console.say(".dev/ is removed")

@@ -85,11 +85,13 @@ def up(root: Path) -> Instance:
     return Instance(root, "up", env_file=root / ".dev" / "services.env", vhosts=("makegood",))
 
 
-def test(root: Path) -> Instance:
+def test(root: Path, *, beside: bool = False) -> Instance:
+    """The suite's, or the one `beside` it, for tests that run at the same time."""
+    name = "test-beside" if beside else "test"
     return Instance(
         root,
-        "test",
-        env_file=root / ".dev" / "test" / "services.env",
+        name,
+        env_file=root / ".dev" / name / "services.env",
         vhosts=("makegood", "suite", *BENCHMARKS),
     )
 

@@ -23,6 +23,8 @@ from launcher.state import State
 
 DATABASE_URL = "DATABASE_URL"
 BROKER_URL = "BROKER_URL"
+NAMED_SERVERS = (DATABASE_URL, BROKER_URL)
+"""Variables by which a person names servers that run already."""
 
 
 class Server(Protocol):

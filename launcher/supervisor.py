@@ -84,6 +84,14 @@ class Supervisor:
             for keeper in together:
                 keeper.end(max(0.0, deadline - time.monotonic()))
 
+    def replace(self, *processes: Process) -> None:
+        """Run these from now on instead of those of the same names, which are stopped first."""
+        keepers = [self._keeper(process.name) for process in processes]
+        self.stop(*(process.name for process in processes))
+        for keeper, process in zip(keepers, processes, strict=True):
+            keeper.process = process
+            keeper.start()
+
     def kill(self, name: str, *, stay_down: bool = False) -> int:
         """SIGKILL a process and return the pid it had; it is started again unless `stay_down`."""
         return self._keeper(name).kill(stay_down=stay_down)

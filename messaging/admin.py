@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from eventstore.admin_by_service import ByServiceAdmin, ServiceChooser
-from eventstore.admin_columns import Tone, badge, clock, json_column, page_of, state_column, time_column
+from eventstore.admin_columns import Tone, badge, json_column, moment, page_of, state_column, time_column
 from eventstore.admin_history import null_filter
 from messaging.handling import policy_of
 from messaging.models import (
@@ -31,8 +31,8 @@ def attempt_of(service: str, wire_type: str, attempt: int) -> str:
 
 
 def next_at(at: datetime) -> str:
-    """`next at 12:31:07`, or that the time has come."""
-    return format_html("next at {}", clock(at)) if at > timezone.now() else "due"
+    """`next in 5 min`, or that the time has come."""
+    return format_html("next {}", moment(at)) if at > timezone.now() else "due"
 
 
 @admin.register(OutboxMessage)
@@ -87,7 +87,7 @@ class OutboxMessageAdmin(ByServiceAdmin):
             return "first sending"  # each receiver has a policy of its own
         attempt = attempt_of(message.routing_key, message.type, message.headers.get("attempt", 1))
         if message.waits_for:
-            return format_html("{}, at the latest at {}", attempt, clock(message.available_at))
+            return format_html("{}, at the latest {}", attempt, moment(message.available_at))
         return format_html("{}, {}", attempt, next_at(message.available_at))
 
     @admin.display(description="goes to", ordering="routing_key")
@@ -143,6 +143,7 @@ class IdempotencyKeyAdmin(ByServiceAdmin):
 class FailedAttemptAdmin(ByServiceAdmin):
     service_lookup = "consumer"
     identifiers = ("message_id", "correlation_id")
+    private_texts = ("exception", "traceback")
     empty_sentence = "No attempt has failed here."
 
     list_display = (
@@ -179,7 +180,7 @@ class FailedAttemptAdmin(ByServiceAdmin):
         if failed.next_attempt_at is None:
             return format_html("{} failed: {}", attempt, badge("dead letter", Tone.BAD))
         is_over = failed.next_attempt_at <= timezone.now()
-        then = "tried again" if is_over else format_html("next at {}", clock(failed.next_attempt_at))
+        then = "tried again" if is_over else format_html("next {}", moment(failed.next_attempt_at))
         return format_html("{} failed, {}", attempt, badge(then, Tone.WAITING))
 
     @admin.display(description="exception", ordering="exception")

@@ -14,12 +14,14 @@ from messaging.unit_of_work import unit_of_work
 
 log = logging.getLogger(__name__)
 
-_GAPS = """
-SELECT stream, position.last_sequence + 1, min(sequence) - 1, count(*), min(held_at)
+GAPS = """
+SELECT consumer AS service, stream, position.last_sequence + 1 AS first, min(sequence) - 1 AS last,
+    count(*) AS held, min(held_at) AS since
 FROM messaging_heldbackmessage JOIN messaging_streamposition AS position USING (consumer, stream)
-WHERE consumer = %s
-GROUP BY stream, position.last_sequence HAVING min(held_at) <= %s
-ORDER BY min(held_at) LIMIT %s"""
+WHERE consumer = ANY(%(services)s)
+GROUP BY consumer, stream, position.last_sequence HAVING min(held_at) <= %(before)s
+ORDER BY min(held_at) LIMIT %(limit)s"""
+"""The fields of `Gap`, for services that share a database."""
 
 _HELD_UP_TO = """
 SELECT min(sequence) FROM messaging_heldbackmessage WHERE consumer = %s AND stream = %s AND sequence <= %s"""
@@ -49,10 +51,10 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 def gaps(service: str, *, before: datetime, limit: int = 1000) -> list[Gap]:
     """Where something has been held back since `before`, the oldest first."""
     with connections[settings.SERVICES[service]].cursor() as cursor:
-        cursor.execute(_GAPS, [service, before, limit])
+        cursor.execute(GAPS, {"services": [service], "before": before, "limit": limit})
         return [
-            Gap(service=service, stream=stream, first=first, last=last, held=held, since=since)
-            for stream, first, last, held, since in cursor.fetchall()
+            Gap(service=name, stream=stream, first=first, last=last, held=held, since=since)
+            for name, stream, first, last, held, since in cursor.fetchall()
         ]
 
 

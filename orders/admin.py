@@ -168,7 +168,7 @@ class OrderAdmin(HistoryAdmin):
                 {
                     "name": step.get_name_display(),
                     "state": badge(step.get_state_display(), STEP_TONES[OrderStep.State(step.state)]),
-                    "at": moment(step.at),
+                    "at": moment(step.at, is_precise=True),
                 }
                 for step in OrderStep.objects.filter(order_id=order.id).order_by("at", "id")
             ],

@@ -3,6 +3,7 @@
 import logging
 
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 log = logging.getLogger(__name__)
 
@@ -22,3 +23,9 @@ class ProjectConfig(AppConfig):
         problem = tracing.set_up(f"makegood-{settings.SERVICE}" if settings.SERVICE else "makegood")
         if problem is not None:
             log.warning("OpenTelemetry is configured and makes no spans: %s", problem)
+
+
+class DeskConfig(AdminConfig):
+    """Django's admin, as the operators' desk has it."""
+
+    default_site = "operations.desk_site.DeskSite"

@@ -137,7 +137,7 @@ INSTALLED_APPS = [
     "pgtrigger",
     "django_celery_results",
     "csp",
-    "django.contrib.admin",
+    "project.apps.DeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import UUID
@@ -20,7 +21,7 @@ from launcher import environment as environments
 from launcher import ports
 from launcher.processes import Process, process_table
 from launcher.servers import Servers
-from launcher.supervisor import Supervisor
+from launcher.supervisor import GRACE, Supervisor
 from messaging import topology
 from messaging.database import wait_until_back
 from operations.mix import CARDS
@@ -86,11 +87,11 @@ class RunningShop:
     def use(self, environment: dict[str, str]) -> None:
         """Let the processes, before they are started, have this environment."""
         self.environment = environment
-        table = self.table(environment)
-        self.ports = {process.name: process.port for process in table if process.port is not None}
+        self._table = self.table(environment)
+        self.ports = {process.name: process.port for process in self._table if process.port is not None}
         """Where each process answers /metrics, /healthz and /readyz."""
         self.processes = Supervisor(
-            table,
+            self._table,
             sink=lambda name, line: print(f"{name} | {line}", file=self._log, flush=True),
         )
 
@@ -135,9 +136,28 @@ class RunningShop:
         self.processes.start()
         self.wait_until_ready()
 
-    def stop(self) -> None:
-        self.processes.stop()
+    @contextmanager
+    def running(self, *names: str, **environment: str) -> Iterator[None]:
+        """Another release, or another configuration, of these processes; afterwards the usual one again."""
+        usual = [process for process in self._table if process.name in names]
+        self.processes.replace(
+            *(replace(process, environment={**process.environment, **environment}) for process in usual)
+        )
+        self.wait_until_ready()
+        try:
+            yield
+        finally:
+            self.processes.replace(*usual)
+            self.wait_until_ready()
+
+    def stop(self, *, grace: float = GRACE) -> None:
+        """End the processes; those that take longer than `grace` seconds are killed."""
+        self.processes.stop(grace=grace)
         self._log.close()
+
+    def throw_away(self) -> None:
+        """End the processes as fast as can be: nobody asks what becomes of this shop's messages."""
+        self.stop(grace=1)
 
     def wait_until_ready(self) -> None:
         wait_until(self._is_ready, what=f"/readyz to answer 200 (see {self.log_file})")

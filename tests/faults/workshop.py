@@ -14,6 +14,7 @@ from django.db import connections, transaction
 from kombu import Connection
 
 from launcher.processes import ORCHESTRATOR, RELAY, Process
+from launcher.supervisor import GRACE
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.models import FailedAttempt
 from messaging.outbox_rows import OutgoingMessage, insert_statement, wake_relay_statement
@@ -92,8 +93,8 @@ class Workshop(RunningShop):
         self.purge()
         self.processes.start(RELAY, WORKER)
 
-    def stop(self) -> None:
-        super().stop()
+    def stop(self, *, grace: float = GRACE) -> None:
+        super().stop(grace=grace)
         with Connection(self.broker_url) as connection:
             for name in ("trouble", "trouble.dead"):
                 connection.default_channel.queue_delete(name)

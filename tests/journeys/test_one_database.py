@@ -40,7 +40,7 @@ def shop_with_one_database(
         shop.wait_until_ready()
         yield shop
     finally:
-        shop.stop()
+        shop.throw_away()
         databases.drop(NAME)
         for name in shop.names.values():
             databases.drop(name)

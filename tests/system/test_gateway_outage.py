@@ -45,7 +45,7 @@ def patient_shop(
             shop.start()
             yield shop
         finally:
-            shop.stop()
+            shop.throw_away()
     for name in shop.names.values():
         databases.drop(name)
 

@@ -27,7 +27,7 @@ def impatient_shop(
             shop.start()
             yield shop
         finally:
-            shop.stop()
+            shop.throw_away()
     for name in shop.names.values():
         databases.drop(name)
 

@@ -40,7 +40,7 @@ def twisted_shop(
             shop.start()
             yield shop
         finally:
-            shop.stop()
+            shop.throw_away()
     for name in shop.names.values():
         databases.drop(name)
 

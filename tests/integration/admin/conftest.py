@@ -12,6 +12,7 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from tests.integration.admin.people import staff
 from tests.integration.admin.records import RECORDS, record_order
 
 
@@ -49,6 +50,17 @@ def reader(db: None) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+@pytest.fixture
+def client_with(db: None) -> Callable[..., Client]:
+    """Somebody of the staff with these permissions and no others; a name without a dot is one on dead letters."""
+
+    def client_with_(*names: str) -> Client:
+        labels = [name if "." in name else f"deadletters.{name}_deadletter" for name in names]
+        return staff("-".join(names) or "nobody", *labels)
+
+    return client_with_
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ RECORDS = (
     "notifications.notification",
     "sagas.sagarecord",
     "deadletters.deadletter",
+    "deadletters.lettergroup",
     "messaging.outboxmessage",
     "messaging.idempotencykey",
     "messaging.failedattempt",

@@ -113,6 +113,18 @@ def test_one_process_is_stopped_and_started_while_the_others_run(shop: Superviso
     assert shop.pid("web") == web
 
 
+def test_a_process_is_replaced_by_another_of_its_name_while_the_others_run(shop: Supervisor, log: Log):
+    shop.start()
+    log.await_line("relay", "hello")
+    web = shop.pid("web")
+
+    shop.replace(a_process("relay", OBEDIENT.replace("hello", "good day"), stage=1))
+
+    log.await_line("relay", "good day")
+    assert [line for who, line in log.lines if who == "relay"][:3] == ["hello", "bye", "good day"]
+    assert shop.pid("web") == web
+
+
 def test_a_killed_process_may_stay_down(shop: Supervisor, log: Log):
     shop.start("relay")
     log.await_line("relay", "hello")

@@ -1,0 +1,90 @@
+"""Texts of errors without what they quote of customers: an exception may carry a value of the message that it met.
+
+Python and PostgreSQL put a value that they quote between quotation marks. So what stands between such is hidden, unless
+it is a word of our own messages, a wire type, a number or an identifier; so are e-mail addresses, and every value about
+the customer that the message in question is known to carry. Lines of our own code, which a traceback shows, say nothing
+about customers and stay.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from contracts.catalogue import MESSAGE_TYPES
+from eventstore.admin_privacy import HIDDEN
+
+SHORTEST = 3
+"""Characters of a value that is looked for in a text; a shorter one would be found everywhere."""
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_OPENS_WITHIN_A_WORD = r"(?:(?<!\w)|(?<=\bb))"  # not the apostrophe of `didn't`, but that of b'bytes'
+_QUOTED = re.compile(
+    rf"""{_OPENS_WITHIN_A_WORD}(['"])((?:\\.|[^\\])*?)(\1(?!\w)|\Z)|([“‘`])(.*?)([”’`]|\Z)""", re.DOTALL
+)
+_PLAIN = re.compile(
+    r"-?[\d.,]+|[a-z_]+\.[a-z_]+\.v\d+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[A-Z]{3}"
+)
+_FRAME = re.compile(r'^\s+File "[^"]*", line \d+, in ')
+
+
+def scrubbed(text: str, *, known: Iterable[str] = ()) -> str:
+    """The text of an exception, or a traceback, with what it may say of a customer replaced by `(hidden)`.
+
+    `known` are values about the customer, to be found wherever they stand.
+    """
+    forms = {form for value in known for form in _forms(value)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", HIDDEN, text)
+    lines: list[str] = []
+    said: list[str] = []
+    is_code = False
+    for line in text.splitlines():
+        if line.startswith("Traceback (most recent call last):") or _FRAME.match(line):
+            is_code = True
+        elif not (is_code and line.startswith("    ")):
+            is_code = False
+            said.append(line)
+            continue
+        lines += _without_quotes(said)
+        said = []
+        lines.append(line)
+    return "\n".join(lines + _without_quotes(said))
+
+
+def _without_quotes(lines: list[str]) -> list[str]:
+    """Of lines that belong together: a quoted value may hold line breaks."""
+    if not lines:
+        return []
+    text = _EMAIL.sub(HIDDEN, "\n".join(lines))
+    return _QUOTED.sub(_hidden_unless_plain, text).split("\n")
+
+
+def _hidden_unless_plain(match: re.Match[str]) -> str:
+    opened, inside, closed = match.group(1, 2, 3) if match[1] else match.group(4, 5, 6)
+    is_plain = not inside or inside in _our_words() or _PLAIN.fullmatch(inside)
+    return match[0] if is_plain else f"{opened}{HIDDEN}{closed}"
+
+
+def _forms(value: str) -> set[str]:
+    """As it may stand in a text: as it is, and as Python and JSON write it."""
+    if len(value) < SHORTEST or value == HIDDEN:
+        return set()
+    return {value, repr(value)[1:-1], msgspec.json.encode(value).decode()[1:-1], ascii(value)[1:-1]}
+
+
+@cache
+def _our_words() -> frozenset[str]:
+    """The names of all fields of all messages."""
+    return frozenset(name for message_type in MESSAGE_TYPES.values() for name in _names_in(message_type))
+
+
+def _names_in(struct: Any) -> set[str]:
+    names: set[str] = set()
+    for field in msgspec.structs.fields(struct):
+        names.add(field.name)
+        for inner in (field.type, *getattr(field.type, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                names |= _names_in(inner)
+    return names

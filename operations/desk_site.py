@@ -1,0 +1,54 @@
+"""The admin of the operators: what stands on each of its pages, and the first one."""
+
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+from deadletters import tallies
+from messaging.envelope import utc_now
+from operations import dashboard
+from operations.rooms import lists, wings
+
+
+class News:
+    """What everybody who works here is to know: asked once a page, and only where it is shown."""
+
+    @cached_property
+    def open_letters(self) -> dict[str, int]:
+        """Open dead letters by service."""
+        return tallies.open_by_service()
+
+    @cached_property
+    def number(self) -> int:
+        return sum(self.open_letters.values())
+
+
+class DeskSite(AdminSite):
+    """Django's admin with the rooms of the desk, a line about open dead letters, and a dashboard to begin with."""
+
+    enable_nav_sidebar = False
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        return {
+            **context,
+            "wings": wings(context["available_apps"], request.path),
+            "news": _news_for(request, News()),
+            "flower_url": settings.FLOWER_URL,
+        }
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        news = News()
+        shown = dashboard.look(
+            now=utc_now(), open_letters=news.open_letters, lists=lists(self.get_app_list(request))
+        )
+        asked = {"dashboard": shown, "news": _news_for(request, news)}
+        return super().index(request, {**asked, **(extra_context or {})})
+
+
+def _news_for(request: HttpRequest, news: News) -> News | None:
+    return news if request.user.has_perm("deadletters.view_deadletter") else None
