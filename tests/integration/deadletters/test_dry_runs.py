@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -18,8 +19,9 @@ from django.core import mail
 from django.db import connections, transaction
 
 from billing.models import Payment
-from contracts.billing import PaymentCaptured, VoidPayment
-from contracts.message import Event
+from contracts.billing import AuthorizePayment, PaymentCaptured, VoidPayment
+from contracts.inventory import ReserveStock
+from contracts.message import Event, Message
 from deadletters import dry_runs, stage
 from deadletters.dry_runs import dry_run
 from deadletters.errors import InTransaction
@@ -32,9 +34,10 @@ from messaging.envelope import utc_now
 from messaging.errors import PermanentError
 from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.models import CircuitBreaker, IdempotencyKey, KeyRetention, OutboxMessage
+from messaging.settlement import Rejected
 from messaging.unit_of_work import current
 from orders.catalogue import load_catalogue
-from tests.builders import a_delivery, an_envelope, authorize_payment, reserve_stock
+from tests.builders import a_delivery, an_envelope, authorize_payment, capture_payment, reserve_stock
 from tests.databases import ROOT, Databases, connected_to
 from tests.integration.deadletters.rehearsed import KINDS, Kind, Story, a_letter, nothing_happens
 from tests.integration.messaging.ordered_consumer import a_stream, an_event
@@ -153,41 +156,71 @@ def broken(monkeypatch, service: str, wire_type: str, error: Exception) -> None:
     monkeypatch.setitem(handlers_of(service), wire_type, msgspec.structs.replace(declared, run=fail))
 
 
-def test_a_handler_that_still_fails_is_said_to_fail_in_the_same_way(monkeypatch):
-    letter = a_letter("inventory", reserve_stock(uuid4()))
-    broken(monkeypatch, "inventory", letter.type, PermanentError("the shelf is gone"))
+def died(service: str, message: Message, **more: Any) -> DeadLetter:
+    """The letter of a message that its consumer could not handle, with the failure that it has recorded."""
+    envelope = an_envelope(message, occurred_at=utc_now(), **more)
+    with pytest.raises(Rejected):
+        consume(service, a_delivery(message, envelope))
+    return a_letter(service, message, envelope=envelope)
+
+
+def a_shelf_that_is_gone(monkeypatch) -> DeadLetter:
+    broken(monkeypatch, "inventory", ReserveStock.wire_type, PermanentError("the shelf is gone"))
+    return died("inventory", reserve_stock(uuid4()))
+
+
+def a_payment_that_nobody_knows(monkeypatch) -> DeadLetter:
+    return died("billing", capture_payment(uuid4()), attempt=20)
+
+
+def an_answer_that_cannot_be_stored(monkeypatch) -> DeadLetter:
+    declared = handlers_of("billing")[AuthorizePayment.wire_type]
+
+    def fail(command, outcome) -> NoReturn:
+        raise PermanentError("the ledger is full")
+
+    monkeypatch.setitem(
+        handlers_of("billing"), AuthorizePayment.wire_type, msgspec.structs.replace(declared, conclude=fail)
+    )
+    return died("billing", authorize_payment(uuid4()))
+
+
+def a_type_that_the_service_does_not_handle(monkeypatch) -> DeadLetter:
+    return died("inventory", authorize_payment(uuid4()))
+
+
+@pytest.mark.parametrize(
+    ("dies", "said"),
+    [
+        (a_shelf_that_is_gone, "PermanentError: the shelf is gone."),
+        (a_payment_that_nobody_knows, "PaymentNotInState: The payment of order "),
+        (an_answer_that_cannot_be_stored, "PermanentError: the ledger is full."),
+        (a_type_that_the_service_does_not_handle, "InvalidMessage: This service has no handler for"),
+    ],
+)
+def test_what_would_fail_as_it_did_is_said_to_fail_in_the_same_way(gateway, monkeypatch, dies, said):
+    letter = dies(monkeypatch)
+    assert letter.exception
+
     with nothing_happens(monkeypatch):
-        first = dry_run(letter.id)
-    group = LetterGroup.objects.create(
-        fingerprint=dry_runs.fingerprint(
-            wire_type=letter.type,
-            exception=first.exception,
-            traceback=first.traceback,
-            reason="rejected",
-            service="inventory",
-        ).digest,
-        type=letter.type,
-        exception_class="PermanentError",
-        frame="",
-        first_seen_at=utc_now(),
-        last_seen_at=utc_now(),
-    )
-    DeadLetter.objects.filter(id=letter.id).update(exception=first.exception, group=group)
+        run = dry_run(letter.id)
 
-    again = dry_run(letter.id)
+    assert (run.would_succeed, run.is_same_failure, run.exception) == (False, True, letter.exception)
+    assert run.verdict.startswith(f"It would fail again in the same way: {said}")
+    assert "Traceback" in run.traceback
+    assert (run.writes, run.told) == ([], [])
 
-    assert (first.would_succeed, first.is_same_failure, first.exception) == (
-        False,
-        False,
-        "PermanentError: the shelf is gone",
-    )
-    assert first.verdict == "It would fail: PermanentError: the shelf is gone."
-    assert (again.is_same_failure, again.verdict) == (
-        True,
-        "It would fail again in the same way: PermanentError: the shelf is gone.",
-    )
-    assert "in fail" in again.traceback
-    assert (again.writes, again.told) == ([], [])
+
+def test_what_would_fail_otherwise_is_said_to_and_what_is_mended_succeeds(monkeypatch):
+    with monkeypatch.context() as still:
+        letter = a_shelf_that_is_gone(still)
+    mended = dry_run(letter.id)
+    broken(monkeypatch, "inventory", letter.type, ZeroDivisionError("no shelves"))
+    otherwise = dry_run(letter.id)
+
+    assert mended.would_succeed
+    assert (otherwise.would_succeed, otherwise.is_same_failure) == (False, False)
+    assert otherwise.verdict == "It would fail in another way than before: ZeroDivisionError: no shelves."
 
 
 def test_what_the_database_quotes_of_a_row_is_left_out(monkeypatch):
