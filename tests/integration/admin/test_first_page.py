@@ -202,16 +202,16 @@ def test_an_outbox_tells_its_age_its_rows_and_what_the_broker_refuses(superuser,
 
 
 def test_a_queue_without_a_worker_is_named_in_words(superuser, queues):
-    queues |= {"billing": (7, 0), "sagas": (0, 2), "orders.dead": (0, 0), "shipping": None}
+    queues |= {"billing": (7, 0), "sagas": (0, 2), "orders.dead": (5, 0), "shipping": None}
 
     page = first_page(superuser)
 
     rows = {row.name: row for row in page.context["dashboard"].queues}
     assert (rows["billing"].waiting, rows["billing"].state) == ("7", "no worker")
     assert rows["sagas"].state == "2 orchestrators"
-    assert rows["orders"].state == "1 worker"
-    assert rows["orders.dead"].state == "no collector"
-    assert rows["shipping"].state == "no such queue: run manage.py declare_topology"
+    assert rows["inventory"].state == "1 worker"
+    assert (rows["orders"].uncollected, rows["orders"].state) == ("5", "no collector")
+    assert rows["shipping"].state == "no queue shipping: run manage.py declare_topology"
     assertContains(page, '<span class="badge badge-bad">no worker</span>', html=True)
     assertContains(page, "Have a look at the queues.")
 
