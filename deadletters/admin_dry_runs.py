@@ -9,12 +9,18 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
-from deadletters import desk_log
-from deadletters.admin_operator import REPLAY, SEE_PERSONAL_DATA, operator_of, page, refuse, said
-from deadletters.dry_runs import dry_run
+from deadletters import desk_log, verdicts
+from deadletters.admin_operator import operator_of, page, refuse, said
+from deadletters.desk import PERMISSIONS, Kind
+from deadletters.dry_runs import DryRun, dry_run
 from deadletters.errors import DeadLetterError
 from deadletters.models import DeadLetter
+from deadletters.permissions import SEE_PERSONAL_DATA
+from eventstore.admin_columns import Tone
 from eventstore.admin_privacy import masked
+
+REPLAY = PERMISSIONS[Kind.REPLAY]
+"""Who may send a letter again may try it."""
 
 
 def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
@@ -55,8 +61,11 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
         letter_id=letter_id,
     )
     is_hidden = not operator.may(SEE_PERSONAL_DATA)
+    badge, tone = _verdict(run)
     context: dict[str, Any] = {
         "title": "Dry run",
+        "badge": badge,
+        "tone": tone.value,
         "letter": letter,
         "run": run,
         "told": [(told, masked(told.body) if is_hidden else told.body) for told in run.told],
@@ -67,6 +76,15 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
         "replay": f"{reverse('admin:deadletters_act', args=['replay'])}?ids={letter_id}",
     }
     return page(request, "dry_run", context)
+
+
+def _verdict(run: DryRun) -> tuple[str, Tone]:
+    """The verdict in two words; one that could not be tried, or whose end is open, has neither failed nor succeeded."""
+    if run.would_succeed:
+        return "would succeed", Tone.GOOD
+    if run.verdict in (verdicts.BUSY, verdicts.AWAY.format(service=run.service)):
+        return "not tried", Tone.WAITING
+    return ("would fail", Tone.BAD) if run.exception else ("not known", Tone.WAITING)
 
 
 def no_such_letter(request: HttpRequest, letter_id: UUID) -> HttpResponse:

@@ -21,7 +21,7 @@ from deadletters.admin_steering import VERBS, steer, verbs_for
 from deadletters.filtering import LetterFilter
 from deadletters.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterJob, Replay
-from eventstore.admin_columns import Tone, moment, page_of, state_column, time_column
+from eventstore.admin_columns import Tone, badge, moment, page_of, time_column
 from eventstore.admin_history import HistoryAdmin
 
 STATE_TONES = {
@@ -40,13 +40,16 @@ MOST_LINKED = 50
 
 @admin.register(LetterJob)
 class LetterJobAdmin(HistoryAdmin):
+    class Media:
+        css = {"all": ("deadletters/mending.css",)}
+
     change_form_template = "admin/deadletters/mending/letter_job.html"
     identifiers = ("id",)
     empty_sentence = "No bulk job yet: replay several letters at once, and its progress is here."
 
     list_display = (
         "shown_job",
-        state_column("state", STATE_TONES),
+        "shown_state",
         "shown_progress",
         "requested_by",
         time_column("requested_at"),
@@ -56,7 +59,12 @@ class LetterJobAdmin(HistoryAdmin):
     search_fields = ("description", "requested_by", "reason")
     search_help_text = "The id of a job; or part of what it is done to, of a name, or of a reason"
     ordering = (
-        Case(When(state__in=LIVE, then=Value(0)), default=Value(1), output_field=IntegerField()).asc(),
+        Case(
+            When(state=LetterJob.State.RUNNING, then=Value(0)),
+            When(state__in=LIVE, then=Value(1)),
+            default=Value(2),
+            output_field=IntegerField(),
+        ).asc(),
         "-requested_at",
     )
     fields = (
@@ -81,6 +89,10 @@ class LetterJobAdmin(HistoryAdmin):
     @admin.display(description="job", ordering="description")
     def shown_job(self, job: LetterJob) -> str:
         return Truncator(f"{job.kind} {job.description}").chars(90)
+
+    @admin.display(description="state", ordering="state")
+    def shown_state(self, job: LetterJob) -> str:
+        return badge(job.state, STATE_TONES[LetterJob.State(job.state)])
 
     @admin.display(description="progress")
     def shown_progress(self, job: LetterJob) -> str:
@@ -135,6 +147,8 @@ def _live(request: HttpRequest, job: LetterJob) -> dict[str, Any]:
         "is_live": job.state in LIVE,
         "is_stopped": job.state == LetterJob.State.STOPPED,
         "progress": told,
+        # Why it has stopped is said in a box of its own.
+        "sentence": told.sentence.removesuffix(job.stopped_because).strip(),
         "share": job_words.share(job),
         "stages": job_words.stages(job),
         "returned": returned[:MOST_RETURNED],

@@ -10,17 +10,11 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from deadletters import desk_log
-from deadletters.desk import Operator
-
-REPLAY = "deadletters.replay_deadletter"
-DISCARD = "deadletters.discard_deadletter"
-EDIT = "deadletters.edit_deadletter"
-APPROVE = "deadletters.approve_deadletter"
-SEE_PERSONAL_DATA = "eventstore.see_personal_data"
+from deadletters.desk import PERMISSIONS, Kind, Operator
 
 _GIVEN_TO = {
-    REPLAY: "The groups Support and Operators have it.",
-    DISCARD: "The group Operators has it.",
+    PERMISSIONS[Kind.REPLAY]: "The groups Support and Operators have it.",
+    PERMISSIONS[Kind.DISCARD]: "The group Operators has it.",
 }
 """What the groups that come with the shop may do; everything else is given to people one by one."""
 
@@ -57,9 +51,17 @@ def said(
 
 
 def forbidden(request: HttpRequest, permission: str, *, to: str, why: str = "") -> TemplateResponse:
-    """Which permission is missing, and whom to ask for it. What was asked for by POST is in the operators' log."""
+    """Which permission is missing, and whom to ask for it; an empty one is none that could be given.
+
+    What was asked for by POST is in the operators' log.
+    """
     given = _GIVEN_TO.get(permission, "")
-    then = f"Ask whoever administers the users of this shop for the permission {permission}. {given}".strip()
+    then = (
+        f"Ask whoever administers the users of this shop for the permission {permission}."
+        if permission
+        else ""
+    )
+    then = f"{then} {given}".strip()
     if request.method == "POST":
         then += " Nothing was changed, and this refusal is in the operators' log."
     return said(

@@ -27,7 +27,18 @@ from messaging.database import is_away
 from messaging.envelope import new_message_id, utc_now
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
-__all__ = ["FieldChange", "approve", "changes", "check", "decline", "edit", "text_of"]
+__all__ = [
+    "FieldChange",
+    "approve",
+    "changes",
+    "check",
+    "decline",
+    "edit",
+    "text_of",
+    "why_not_approve",
+    "why_not_decline",
+    "why_not_edit",
+]
 
 _STATE_OF_KEY = "SELECT state FROM messaging_idempotencykey WHERE consumer = %s AND key = %s"
 
@@ -98,7 +109,7 @@ def approve(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
     """
     proposal = _edit(edit_id)
     letter = proposal.letter
-    why = _why_not_approve(proposal, operator)
+    why = why_not_approve(proposal, operator=operator)
     if why is not None:
         _refuse(letter, "approve edit", why, operator=operator, reason=reason, at=at)
     with _refusals_noted(letter, "approve edit", operator=operator, reason=reason, at=at):
@@ -122,8 +133,9 @@ def decline(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
     """
     proposal = _edit(edit_id)
     letter = proposal.letter
-    if operator.name != proposal.proposed_by and not operator.may(APPROVE):
-        _refuse(letter, "decline edit", _lacks(operator, APPROVE), operator=operator, reason=reason, at=at)
+    why = why_not_decline(proposal, operator=operator)
+    if why is not None:
+        _refuse(letter, "decline edit", why, operator=operator, reason=reason, at=at)
     with _refusals_noted(letter, "decline edit", operator=operator, reason=reason, at=at):
         _need(reason, "Say why it is declined: whoever proposed it reads that.")
         with unit_of_work(SERVICE):
@@ -207,12 +219,13 @@ def _message_of(letter: DeadLetter) -> Any:
 
 
 def _permit_editing(letter: DeadLetter, *, operator: Operator, reason: str, at: datetime) -> None:
-    why = _why_not_edit(letter, operator)
+    why = why_not_edit(letter, operator=operator)
     if why is not None:
         _refuse(letter, "edit", why, operator=operator, reason=reason, at=at)
 
 
-def _why_not_edit(letter: DeadLetter, operator: Operator) -> str | None:
+def why_not_edit(letter: DeadLetter, *, operator: Operator) -> str | None:
+    """Why this person may not edit this letter; None where he may. Nothing is written down."""
     if not settings.LETTER_EDITING:
         return "Editing is switched off: LETTER_EDITING is false."
     for permission in (EDIT, to_edit(letter.type)):
@@ -231,7 +244,8 @@ def _why_not_edit(letter: DeadLetter, operator: Operator) -> str | None:
     return None
 
 
-def _why_not_approve(proposal: LetterEdit, operator: Operator) -> str | None:
+def why_not_approve(proposal: LetterEdit, *, operator: Operator) -> str | None:
+    """Why this person may not approve this edit; None where he may. Nothing is written down."""
     if not settings.LETTER_EDITING:
         return "Editing is switched off: LETTER_EDITING is false."
     for permission in (APPROVE, to_edit(proposal.letter.type)):
@@ -246,6 +260,12 @@ def _why_not_approve(proposal: LetterEdit, operator: Operator) -> str | None:
             "nobody approves what he does not see."
         )
     return None
+
+
+def why_not_decline(proposal: LetterEdit, *, operator: Operator) -> str | None:
+    """Why this person may not decline this edit; None where he may. Nothing is written down."""
+    may = operator.name == proposal.proposed_by or operator.may(APPROVE)
+    return None if may else _lacks(operator, APPROVE)
 
 
 def _lacks(operator: Operator, permission: str) -> str:

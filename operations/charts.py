@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 WIDTH, HEIGHT = 480, 180
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 474, 12, 154
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 466, 12, 154
 """The edges of the plot: labels are left of it and below it."""
 _GAP = 3
 _LEAST = 1.5
