@@ -20,6 +20,7 @@ from deadletters.desk import Operator
 from deadletters.errors import DeadLetterError, NotPermitted, Unreplayable
 from deadletters.message_fields import fields_of
 from deadletters.models import DeadLetter, LetterEdit
+from deadletters.permissions import to_edit
 from deadletters.reading import message_in
 from eventstore.admin_privacy import masked
 
@@ -154,5 +155,4 @@ def _cannot(request: HttpRequest, sentence: str, back: str) -> HttpResponse:
 
 def _permission_lacking(wire_type: str, operator: Operator) -> str:
     """The first of the two permissions that this person lacks; empty where he has both."""
-    own = f"deadletters.edit_{wire_type.replace('.', '_')}"
-    return next((name for name in (EDIT, own) if not operator.may(name)), "")
+    return next((name for name in (EDIT, to_edit(wire_type)) if not operator.may(name)), "")
