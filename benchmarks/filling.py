@@ -18,7 +18,7 @@ NOTE = (
     "so many words that the body is as long as that of a usual command of the shop, about two hundred bytes"
 )
 
-_UUID7 = """(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint - {age} + number), 12, '0')
+UUID7 = """(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint - {age} + number), 12, '0')
              || '7' || substr(md5('{salt}' || number), 1, 3) || '8' || substr(md5('{salt}' || number), 4, 15))::uuid"""
 """Version 7: sorted by the time at which they were made, as those of the application."""
 
@@ -35,9 +35,9 @@ SELECT message_id, CASE WHEN %(known)s THEN 'deadline:' || message_id END, '{SER
        jsonb_build_object('counter', number %% {COUNTERS}, 'note', '{NOTE}'),
        now() + %(delay)s * interval '1 second' + number * interval '1 microsecond' - interval '5 seconds', now(), 0, ''
 FROM (SELECT number,
-             {_UUID7.format(age="0", salt="m")} AS message_id,
-             {_UUID7.format(age="0", salt="s")} AS saga_id,
-             {_UUID7.format(age="0", salt="o")} AS order_id
+             {UUID7.format(age="0", salt="m")} AS message_id,
+             {UUID7.format(age="0", salt="s")} AS saga_id,
+             {UUID7.format(age="0", salt="o")} AS order_id
       FROM generate_series(1, %(count)s) AS number) AS given"""
 
 _KEYS = """
@@ -85,8 +85,8 @@ def fill_keys(place: Place, count: int, *, chunk: int = 500_000) -> None:
     insert = _KEYS.format(
         service=SERVICE,
         wire_type=CountUp.wire_type,
-        message_id=_UUID7.format(age=count, salt="k"),
-        saga_id=_UUID7.format(age=count, salt="g"),
+        message_id=UUID7.format(age=count, salt="k"),
+        saga_id=UUID7.format(age=count, salt="g"),
     )
 
     def write(first: int) -> None:
@@ -102,7 +102,7 @@ def fill_keys(place: Place, count: int, *, chunk: int = 500_000) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET maintenance_work_mem = '512MB'")
-            remade = _drop_indexes(cursor, "messaging_idempotencykey")
+            remade = drop_indexes(cursor, "messaging_idempotencykey")
             with ThreadPoolExecutor(max_workers=2) as pool:
                 list(pool.map(write, range(1, count + 1, chunk)))
             for statement in remade:
@@ -123,7 +123,7 @@ def settle(place: Place) -> None:
         connection.close()
 
 
-def _drop_indexes(cursor: Any, table: str) -> list[str]:
+def drop_indexes(cursor: Any, table: str) -> list[str]:
     """Drop the table's constraints and indexes but for the primary key; returns what makes them again."""
     cursor.execute(
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "

@@ -6,13 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.contrib.postgres.search import SearchQuery
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from deadletters.amqp_values import is_plain
 from deadletters.errors import WrongFilter
 from deadletters.models import DeadLetter
-from deadletters.words import query_of
+from deadletters.searching import narrowed
 
 MOST_IDS = 1_000
 """Letters that may be named one by one; more are described by a filter."""
@@ -22,7 +21,8 @@ NAMES = ("state", "service", "type", "group", "order", "message", "since", "unti
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All of what is given must hold. `since` and `until` bound the death: from the one to before the other.
 
-    `text` is words: each must begin a word of the type, the exception or the body, as far as that is not personal.
+    `text` is words: each must be a word of the type, the exception or the body, as far as that is not personal. With an
+    asterisk at its end it is the beginning of one.
     """
 
     state: str = ""
@@ -80,7 +80,7 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return {name: value for name, value in told.items() if value}
 
     def apply(self, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
-        """Those of the letters that are meant."""
+        """Those of the letters that are meant. Where there is a text, one statement asks first how common it is."""
         fields: dict[str, Any] = {
             "state": self.state,
             "service": self.service,
@@ -93,7 +93,7 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             "id__in": self.ids,
         }
         found = letters.filter(**{name: value for name, value in fields.items() if value})
-        return found.filter(_says(self.text)) if self.text else found
+        return narrowed(found, self.text, known=(self.service, self.type)) if self.text else found
 
     def describe(self) -> str:
         """In words, for people: `open letters of billing, type billing.authorize_payment.v1`."""
@@ -109,26 +109,6 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         said += [f"that died before {self.until:%Y-%m-%d %H:%M:%S} UTC"] if self.until else []
         said += [f"with the words {self.text!r}"] if self.text else []
         return " ".join(said)
-
-
-class _Typed(SearchQuery):
-    """A query whose words are cut already, as those of the letters are: no parser of the database cuts them again."""
-
-    template = "(%(expressions)s)::tsquery"
-
-
-def _says(text: str) -> Q:
-    """Words that begin with what was typed; an identifier of order, message or letter typed whole finds that too."""
-    query = query_of(text)
-    if not query:
-        return Q(pk__in=[])
-    found = Q(words=_Typed(query))
-    try:
-        identifier = UUID(text)
-    except ValueError:
-        return found
-    named = ("id", "message_id", "saga_id", "replay_id")
-    return found | Q(*((name, identifier) for name in named), correlation_id=str(identifier), _connector=Q.OR)
 
 
 def _uuid(name: str, text: str) -> UUID:

@@ -27,13 +27,13 @@ INSERT INTO deadletters_deadletter (
     idempotency_key, saga_id, step, attempt, replay_id, words, exception, traceback, is_failure_known, group_id,
     died_at, collected_at)
 SELECT id, death, service, 'open', decode(body, 'base64'), headers, properties, reason, deaths, message_id, type,
-       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, array_to_tsvector(words), exception,
-       traceback, is_failure_known, group_id, died_at, %s
+       correlation_id, idempotency_key, saga_id, step, attempt, replay_id, words, exception, traceback,
+       is_failure_known, group_id, died_at, %s
 FROM json_to_recordset(%s::json)
      AS given (id uuid, death text, service text, body text, headers jsonb, properties jsonb, reason text,
                deaths jsonb, message_id uuid, type text, correlation_id text, idempotency_key text, saga_id uuid,
                step text, attempt int,
-               replay_id uuid, words text[], exception text, traceback text, is_failure_known boolean, group_id text,
+               replay_id uuid, words tsvector, exception text, traceback text, is_failure_known boolean, group_id text,
                died_at timestamptz)
 ORDER BY death
 ON CONFLICT (death) DO NOTHING
@@ -119,8 +119,8 @@ WHERE id = ANY(%s::uuid[]) AND NOT is_failure_known ORDER BY id FOR UPDATE SKIP 
 _FILL_IN = """
 UPDATE deadletters_deadletter AS letter
 SET exception = given.exception, traceback = given.traceback, group_id = given.group_id, is_failure_known = true,
-    words = coalesce(letter.words, '') || array_to_tsvector(given.words)
-FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text, words text[])
+    words = coalesce(letter.words, '') || given.words
+FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text, words tsvector)
 WHERE letter.id = given.id AND NOT letter.is_failure_known"""
 
 

@@ -211,7 +211,7 @@ def _row(each: _Known) -> dict[str, Any]:
     row = msgspec.structs.asdict(each.letter)
     del row["envelope"]
     completion = _completion(each)
-    words = words_of(each.letter.type, completion["exception"], body=each.letter.body)
+    words = words_of(each.letter.service, each.letter.type, completion["exception"], body=each.letter.body)
     return {**row, **completion, "words": words, "is_failure_known": each.failure is not None}
 
 

@@ -21,6 +21,8 @@ HOURS_KEPT = 48
 MOST_ORDERS = 1_000
 """Orders that are counted behind a group."""
 _STATES = tuple(map(str, DeadLetter.State))
+MOST_FOUND = 1_000
+"""Letters that are counted where words have to be looked at."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """The hour of all deaths that are older than `HOURS_KEPT`, once they are folded."""
 
@@ -137,12 +139,13 @@ def deaths_by_hour(*, now: datetime, hours: int = HOURS) -> list[int]:
 
 
 def count(chosen: LetterFilter, *, most: int = 10_000) -> Counted:
-    """How many letters are meant: exact wherever the tallies know, else counted up to `most`."""
+    """How many letters are meant: exact wherever the tallies know, else up to `most`, with a text `MOST_FOUND`."""
     asked = {name: value for name, value in msgspec.structs.asdict(chosen).items() if value}
     if asked.keys() <= _TALLIED.keys():
         conditions = " AND ".join(_TALLIED[name] for name in asked) or "true"
         ((letters,),) = answers((_COUNT + conditions, list(asked.values())))
         return Counted(number=int(letters), is_exact=True)
+    most = min(most, MOST_FOUND) if chosen.text else most
     found = chosen.apply(DeadLetter.objects.order_by())[: most + 1].count()
     return Counted(number=min(found, most), is_exact=found <= most)
 

@@ -6,7 +6,7 @@ data, and one that is not JSON nothing at all, for nobody can tell what in it is
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,64 +20,78 @@ LARGEST_BODY = 1_000_000
 MOST_WORDS = 1_000
 """Different words of a letter; what comes after them is not found."""
 LONGEST_WORD = 64
-"""Characters; what is longer is found by its beginning."""
+"""Characters; of what is longer, the beginning is the word."""
 MOST_TYPED = 20
 """Words of a search; what is typed after them narrows it no further."""
 
-_HEX = "[0-9a-f]"
-_WORD = re.compile(rf"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|[^\W_]+", re.IGNORECASE)
-_TYPED = re.compile(rf"{_HEX}{{8}}-(?:{_HEX}{{1,4}}(?:-{_HEX}{{0,12}})*)?(?![^\W_])|[^\W_]+", re.IGNORECASE)
-"""As `_WORD`, and the beginning of an identifier is one word too."""
+_RUN = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+_HEX = "[0-9a-fA-F]"
+_IDENTIFIER = re.compile(rf"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}")
+_BEGINNING = re.compile(rf"{_HEX}{{8}}-(?:{_HEX}{{4}}-){{0,3}}{_HEX}{{0,12}}")
+_TYPED = re.compile(r"([^\W_]+(?:-[^\W_]+)*-?)(\*?)")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
-def words_of(*texts: str, body: bytes = b"") -> list[str]:
-    """The different words of the texts, then of the body, as many as are kept."""
-    found: dict[str, None] = {}
-    left = LONGEST_TEXT
-    for text in _all(texts, body):
-        for word in _words(text[:left]):
-            found[word] = None
-        left -= len(text)
-        if left <= 0 or len(found) >= MOST_WORDS:
-            break
-    return list(found)[:MOST_WORDS]
+def words_of(*texts: str, body: bytes = b"") -> str:
+    """The different words of the texts, then of the body, as a `tsvector` is written."""
+    said = "\n".join((*texts, *_texts_of(body)))[:LONGEST_TEXT]
+    words = dict.fromkeys(word for run in _RUN.findall(said) for word in _words(run))
+    return " ".join(list(words)[:MOST_WORDS])
 
 
 def query_of(text: str) -> str:
-    """What was typed as a `tsquery`: each word begins a word of the letter. Empty where there is no word in it."""
-    words = dict.fromkeys(_cut(word) for word in _TYPED.findall(text[:LONGEST_TEXT]))
-    return " & ".join(f"'{word}':*" for word in list(words)[:MOST_TYPED])
+    """What was typed as a `tsquery` is written. Empty where there is no word in it.
+
+    A word with an asterisk after it is a beginning, and so is what begins as an identifier.
+    """
+    terms: dict[str, None] = {}
+    for run, star in _TYPED.findall(text[:LONGEST_TEXT]):
+        if _IDENTIFIER.fullmatch(run):
+            terms[f"'{_cut(run)}'"] = None
+        elif _BEGINNING.fullmatch(run):
+            terms[f"'{_cut(run)}':*"] = None
+        else:
+            *whole, last = filter(None, run.split("-"))
+            terms |= dict.fromkeys(f"'{_cut(word)}'" for word in whole)
+            terms[f"'{_cut(last)}'{':*' if star else ''}"] = None
+    return " & ".join(list(terms)[:MOST_TYPED])
 
 
-def _all(texts: Iterable[str], body: bytes) -> Iterator[str]:
-    yield from texts
+def _texts_of(body: bytes) -> list[str]:
     if not body or len(body) > LARGEST_BODY:
-        return
+        return []
+    found: list[str] = []
     try:
-        yield from _texts(masked(msgspec.json.decode(body)))
+        _note_texts(masked(msgspec.json.decode(body)), found)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return
+        return []
+    return found
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _note_texts(value: Any, found: list[str]) -> None:
     """Keys and values of decoded JSON, in their order; what is the same in most bodies says nothing."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield key
-            yield from _texts(inner)
+            found.append(key)
+            _note_texts(inner, found)
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner)
+            _note_texts(inner, found)
     elif value is not None and not isinstance(value, bool) and value != HIDDEN:
-        yield str(value)
+        found.append(str(value))
 
 
-def _words(text: str) -> Iterator[str]:
-    for word in _WORD.findall(text):
-        yield _cut(word)
+@lru_cache(maxsize=4096)  # the same keys, types and exceptions come again and again
+def _words(run: str) -> tuple[str, ...]:
+    """The words of a run of letters, digits and hyphens; of a name in camel case the whole and its parts."""
+    if "-" in run and _IDENTIFIER.fullmatch(run):
+        return (_cut(run),)
+    found = []
+    for word in run.split("-"):
+        found.append(_cut(word))
         if not (word.islower() or word.isupper()) and len(parts := _CAMEL.findall(word)) > 1:
-            yield from map(_cut, parts)
+            found += map(_cut, parts)
+    return tuple(found)
 
 
 def _cut(word: str) -> str:

@@ -118,7 +118,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='deadletter',
             name='words',
-            field=django.contrib.postgres.search.SearchVectorField(help_text='What a search finds: type, exception and body, without what is said of customers.', null=True),
+            field=django.contrib.postgres.search.SearchVectorField(help_text='What a search finds: service, type, exception and body, without what is said of customers.', null=True),
         ),
         migrations.AddField(
             model_name='letteraction',

@@ -9,7 +9,10 @@ INSERT INTO deadletters_lettertally (fingerprint, service, state, hour, letters)
 SELECT group_id, service, state, date_trunc('hour', died_at, 'UTC'), count(*)
 FROM deadletters_deadletter GROUP BY 1, 2, 3, 4"""
 WORDS = """
-UPDATE deadletters_deadletter SET words = to_tsvector('simple', left(type || ' ' || exception, 20000))"""
+UPDATE deadletters_deadletter SET words = array_to_tsvector(ARRAY(
+    SELECT DISTINCT lower(left(word[1], 64))
+    FROM regexp_matches(left(service || ' ' || type || ' ' || exception, 20000), '[[:alnum:]]+', 'g') AS word))"""
+"""Letters of before are found by these alone: what a body says to everybody, code decides and not SQL."""
 
 SUPPORT = {
     "deadletters": {

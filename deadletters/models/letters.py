@@ -80,7 +80,7 @@ class DeadLetter(models.Model):
     replay_id = models.UUIDField(null=True, help_text="The replay that it came back from.")
     words = SearchVectorField(
         null=True,
-        help_text="What a search finds: type, exception and body, without what is said of customers.",
+        help_text="What a search finds: service, type, exception and body, without what is said of customers.",
     )
     follows = models.ForeignKey(
         "self",
@@ -136,7 +136,7 @@ class DeadLetter(models.Model):
         indexes = [
             # The list, newest first: ORDER BY died_at DESC, id DESC
             models.Index(fields=["-died_at", "-id"], name="letter_newest_first"),
-            # Letters in hand, by service: WHERE state IN ('open', 'replaying') GROUP BY service; and their list
+            # A service's letters in hand: WHERE service = ... AND state = 'open' ORDER BY died_at DESC
             models.Index(
                 fields=["service", "state", "-died_at"],
                 condition=Q(state__in=["open", "replaying"]),
@@ -156,7 +156,7 @@ class DeadLetter(models.Model):
             models.Index(fields=["service", "-died_at"], name="letter_by_service"),
             # Letters in one state: WHERE state = ... ORDER BY died_at DESC
             models.Index(fields=["state", "-died_at"], name="letter_by_state"),
-            # A search for words: WHERE words @@ to_tsquery('simple', ...)
+            # Words that are not common among the newest letters (searching.py): WHERE words @@ ...::tsquery
             GinIndex(fields=["words"], name="letter_by_word"),
             # A group's letters: WHERE group_id = ... ORDER BY died_at DESC
             models.Index(fields=["group", "-died_at"], name="letter_by_group"),

@@ -1,0 +1,113 @@
+"""What is found by a search: whole words, beginnings where asked, and never what is personal."""
+
+import json
+from uuid import UUID, uuid4
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deadletters import words
+from deadletters.words import LARGEST_BODY, MOST_WORDS, query_of, words_of
+from tests.builders import ADA, LONDON, order_placed
+
+ORDER = UUID("0192f3a1-20ff-7835-82aa-eaac92dac109")
+
+
+def body_of(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def test_type_exception_and_body_are_cut_into_words_in_lower_case():
+    found = words_of(
+        "billing.authorize_payment.v1",
+        "TimeoutError: no answer",
+        body=body_of({"order_id": str(ORDER), "n": 7}),
+    )
+
+    assert found.split() == [
+        *("billing", "authorize", "payment", "v1", "timeouterror", "timeout", "error", "no", "answer"),
+        *("order", "id", str(ORDER), "n", "7"),
+    ]
+
+
+def test_what_is_said_of_a_customer_and_his_card_is_no_word():
+    message = order_placed(ORDER, card="tok_visa_4242")
+    payload = {**message.to_payload(), "contact": {"name": ADA.name, "email": ADA.email}, "body": "Dear Ada"}
+
+    found = set(words_of("orders.order_placed.v1", body=body_of([[payload], {}, {}])).split())
+
+    assert {"mug", "sku", str(ORDER)} <= found
+    for secret in (
+        ADA.name,
+        ADA.email,
+        LONDON.line1,
+        LONDON.city,
+        LONDON.postcode,
+        "tok_visa_4242",
+        "Dear Ada",
+    ):
+        assert not set(words_of(secret).split()) & found, secret
+    assert "hidden" not in found
+
+
+def test_a_body_that_cannot_be_read_contributes_nothing():
+    deep = b"[" * 100_000 + b"]" * 100_000
+
+    for body in (b"\xff\x00", b"Ada Lovelace", b'{"name": "Ada', b"", deep, body_of("\ud800 half")):
+        assert words_of("a.type.v1", body=body).split()[:3] == ["a", "type", "v1"]
+    for body in (b"\xffAda", b"Ada Lovelace", b'{"x": "Ada', deep, b'"' + b"a " * LARGEST_BODY + b'"'):
+        assert words_of("a.type.v1", body=body) == "a type v1"
+
+
+def test_endless_words_and_endless_texts_are_cut():
+    many = " ".join(f"w{number}" for number in range(50_000))
+
+    assert words_of("x" * 5_000) == "x" * words.LONGEST_WORD
+    assert len(words_of("first", many).split()) <= MOST_WORDS
+    assert words_of("first", many).startswith("first w0 w1 ")
+
+
+def test_what_is_typed_means_whole_words_and_an_asterisk_a_beginning():
+    assert query_of("Timeout  authorize_payment") == "'timeout' & 'authorize' & 'payment'"
+    assert query_of("time* tea-tow*") == "'time':* & 'tea' & 'tow':*"
+    assert query_of("word word") == "'word'"
+
+
+def test_an_identifier_is_one_word_and_its_beginning_finds_it():
+    assert query_of(str(ORDER).upper()) == f"'{ORDER}'"
+    assert query_of("0192F3A1-20ff") == "'0192f3a1-20ff':*"
+    assert query_of("0192f3a1-") == "'0192f3a1-':*"
+
+
+def test_where_no_word_is_typed_there_is_no_query():
+    for text in ("", " ", "*", "'", "\\", "&|!():*<->", "\x00", "- -"):
+        assert query_of(text) == ""
+
+
+def test_only_so_many_words_narrow_a_search():
+    assert query_of(" ".join(f"w{number}" for number in range(500))).count("&") == words.MOST_TYPED - 1
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=300))
+def test_whatever_was_said_is_found_by_saying_it_again(text):
+    said = set(words_of(text).split())
+
+    for term in query_of(text).split(" & ") if query_of(text) else []:
+        word, ending = term.rsplit("'", 1)
+        assert any(one.startswith(word[1:]) if ending else one == word[1:] for one in said), (term, said)
+
+
+@settings(max_examples=200)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=10,
+    )
+)
+def test_no_word_of_a_hidden_field_is_kept(personal):
+    mark = uuid4().hex
+    field = {"ship_to": [personal, {"line1": mark}], "token": mark}
+
+    assert mark not in words_of("a.type.v1", body=body_of([[field], {}, {}])).split()
