@@ -1,6 +1,5 @@
 """The page where a letter's message is edited: check, see what was changed, then replay that instead."""
 
-import json
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -15,56 +14,58 @@ from django.utils import timezone
 from contracts.catalogue import MESSAGE_TYPES
 from deadletters import edits
 from deadletters.admin_dry_runs import no_such_letter
-from deadletters.admin_operator import EDIT, SEE_PERSONAL_DATA, forbidden, operator_of, page, refuse, said
-from deadletters.desk import Operator
-from deadletters.errors import DeadLetterError, NotPermitted, Unreplayable
+from deadletters.admin_operator import forbidden, operator_of, page, said
+from deadletters.errors import DeadLetterError, InvalidEdit, NotPermitted
 from deadletters.message_fields import fields_of
 from deadletters.models import DeadLetter, LetterEdit
-from deadletters.reading import message_in
-from eventstore.admin_privacy import masked
+from deadletters.permissions import EDIT, SEE_PERSONAL_DATA, to_edit
 
 FEWEST_ROWS, MOST_ROWS = 12, 40
 """Of the field in which the message is edited."""
 
 
 def edit_letter(request: HttpRequest, letter_id: UUID) -> HttpResponse:
-    """GET and `check` change nothing; `replay` sends the edited message, or proposes it to a second person."""
+    """GET and `check` change nothing; `replay` sends the edited message, or proposes it to a second person.
+
+    What is refused by POST is in the operators' log, which `edits` writes.
+    """
     letter = (
         DeadLetter.objects.only("id", "type", "message_id", "service", "state", "headers", "body")
         .filter(id=letter_id)
         .first()
     )
-    if (refusal := _refusal(request, letter, letter_id)) is not None:
-        return refusal
-    assert letter is not None
-    back = reverse("admin:deadletters_deadletter_change", args=[letter_id])
-    try:
-        _, message = message_in(letter.headers, bytes(letter.body))
-    except Unreplayable as error:
-        return _cannot(request, str(error), back)
-    if not request.user.has_perm(SEE_PERSONAL_DATA) and masked(message) != message:
-        return _hidden(request, letter)
+    if letter is None:
+        return no_such_letter(request, letter_id)
+    if request.method == "POST":
+        return _posted(request, letter)
+    if not settings.LETTER_EDITING and _may_edit(request, letter):
+        return _switched_off(request, letter)
+    if (why := edits.why_not_edit(letter, operator=operator_of(request))) is not None:
+        return forbidden(request, _lacking(request, letter), to="edit it", why=why)
     if letter.state != DeadLetter.State.OPEN:
-        return _cannot(request, f"The letter is {letter.state}: only an open one can be edited.", back)
-    if request.method != "POST":
-        return _editor(request, letter, json.dumps(message, indent=2, ensure_ascii=False))
-    return _posted(request, letter)
+        return _cannot(request, f"The letter is {letter.state}: only an open one can be edited.", letter)
+    waiting = LetterEdit.objects.filter(letter=letter, state=LetterEdit.State.PROPOSED).first()
+    if waiting is not None:
+        return _waits(request, waiting)
+    try:
+        return _editor(request, letter, edits.text_of(letter))
+    except InvalidEdit as error:
+        return _cannot(request, str(error), letter)
 
 
 def _posted(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
     body, step, reason = (request.POST.get(name, "") for name in ("body", "step", "reason"))
-    if step == "edit":
-        return _editor(request, letter, body)
     operator = operator_of(request)
     try:
-        changes = edits.check(letter.id, body, operator=operator)
         if step != "replay":
-            return _editor(request, letter, body, changes=changes)
+            changes = edits.check(letter.id, body, operator=operator)
+            return _editor(request, letter, body, changes=None if step == "edit" else changes)
         if not reason.strip():
+            changes = edits.check(letter.id, body, operator=operator)
             return _editor(request, letter, body, changes=changes, problem="Say why you change the message.")
         edit = edits.edit(letter.id, body, operator=operator, reason=reason.strip(), at=timezone.now())
     except NotPermitted as error:
-        return forbidden(request, EDIT, to="edit this letter", why=str(error))
+        return forbidden(request, _lacking(request, letter), to="edit it", why=str(error))
     except DeadLetterError as error:
         return _editor(request, letter, body, problem=str(error))
     if edit.state == LetterEdit.State.PROPOSED:
@@ -101,58 +102,45 @@ def _editor(
     return page(request, "edit", context, status=status)
 
 
-def _refusal(request: HttpRequest, letter: DeadLetter | None, letter_id: UUID) -> HttpResponse | None:
-    """Why this person gets no editor for this letter; None where he does."""
-    operator = operator_of(request)
-    needed = EDIT if letter is None else _permission_lacking(letter.type, operator)
-    if needed and not (letter is None and operator.may(EDIT)):
-        return refuse(
-            request,
-            needed,
-            action="edit",
-            subject=str(letter or letter_id),
-            to="edit this dead letter",
-            letter_id=letter_id,
-        )
-    if not settings.LETTER_EDITING:
-        return said(
-            request,
-            "Editing dead letters is switched off in this shop.",
-            title="Editing is off",
-            status=HTTPStatus.NOT_FOUND,
-            then="Whoever runs the shop switches it on by the setting LETTER_EDITING=true, and starts the web process "
-            "anew. LETTER_EDITS_NEED_APPROVAL=true has a second person approve each edit.",
-            links=[("Back to the letter", reverse("admin:deadletters_deadletter_change", args=[letter_id]))],
-        )
-    return no_such_letter(request, letter_id) if letter is None else None
+def _may_edit(request: HttpRequest, letter: DeadLetter) -> bool:
+    return all(request.user.has_perm(name) for name in (EDIT, to_edit(letter.type)))
 
 
-def _hidden(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
-    """Who may not read what is said of a customer would write over it unseen."""
-    return refuse(
+def _lacking(request: HttpRequest, letter: DeadLetter) -> str:
+    """The permission to ask for: of those that editing this letter needs, the first that is missing."""
+    needed = (EDIT, to_edit(letter.type))
+    return next((name for name in needed if not request.user.has_perm(name)), SEE_PERSONAL_DATA)
+
+
+def _switched_off(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
+    return said(
         request,
-        SEE_PERSONAL_DATA,
-        action="edit",
-        subject=str(letter),
-        to="edit it",
-        why="This message holds a payment token or what is said of a customer, which you may not read; so you cannot "
-        "edit it either.",
-        letter_id=letter.id,
+        "Editing dead letters is switched off in this shop.",
+        title="Editing is off",
+        status=HTTPStatus.NOT_FOUND,
+        then="Whoever runs the shop switches it on by the setting LETTER_EDITING=true, and starts the web process "
+        "anew. With LETTER_EDITS_NEED_APPROVAL=true a second person has to approve each edit.",
+        links=[("Back to the letter", reverse("admin:deadletters_deadletter_change", args=[letter.id]))],
     )
 
 
-def _cannot(request: HttpRequest, sentence: str, back: str) -> HttpResponse:
+def _waits(request: HttpRequest, waiting: LetterEdit) -> HttpResponse:
+    return said(
+        request,
+        f"An edit of this letter by {waiting.proposed_by} waits for a second person.",
+        title="It is edited already",
+        status=HTTPStatus.CONFLICT,
+        then="Another one is possible when that is approved or declined.",
+        links=[("Look at it", reverse("admin:deadletters_letteredit_change", args=[waiting.id]))],
+    )
+
+
+def _cannot(request: HttpRequest, sentence: str, letter: DeadLetter) -> HttpResponse:
     return said(
         request,
         sentence,
         title="It cannot be edited",
         status=HTTPStatus.CONFLICT,
         then="Nothing was changed.",
-        links=[("Back to the letter", back)],
+        links=[("Back to the letter", reverse("admin:deadletters_deadletter_change", args=[letter.id]))],
     )
-
-
-def _permission_lacking(wire_type: str, operator: Operator) -> str:
-    """The first of the two permissions that this person lacks; empty where he has both."""
-    own = f"deadletters.edit_{wire_type.replace('.', '_')}"
-    return next((name for name in (EDIT, own) if not operator.may(name)), "")

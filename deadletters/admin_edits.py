@@ -13,9 +13,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from deadletters import edits
-from deadletters.admin_operator import APPROVE, SEE_PERSONAL_DATA, forbidden, operator_of, page, refuse, said
+from deadletters.admin_operator import forbidden, operator_of, page, said
 from deadletters.errors import DeadLetterError, NotPermitted
 from deadletters.models import LetterEdit
+from deadletters.permissions import APPROVE, SEE_PERSONAL_DATA, to_edit
 from eventstore.admin_columns import Tone, state_column, time_column
 from eventstore.admin_history import HistoryAdmin
 from eventstore.admin_privacy import masked
@@ -25,11 +26,13 @@ STATE_TONES = {
     LetterEdit.State.SENT: Tone.GOOD,
     LetterEdit.State.DECLINED: Tone.UNDONE,
 }
-OWN = "You have proposed this edit yourself: a second person has to approve or decline it."
 
 
 @admin.register(LetterEdit)
 class LetterEditAdmin(HistoryAdmin):
+    class Media:
+        css = {"all": ("deadletters/mending.css",)}
+
     change_form_template = "admin/deadletters/mending/letter_edit.html"
     identifiers = ("id", "letter", "message_id")
     private_fields = ("before", "after")
@@ -91,16 +94,25 @@ class LetterEditAdmin(HistoryAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
-        edit: LetterEdit = context["original"]
-        is_proposed = edit.state == LetterEdit.State.PROPOSED
-        is_own = edit.proposed_by == request.user.get_username()
+        shown: LetterEdit = context["original"]  # as this person may read it
         context.update(
             title="Edit of a dead letter",
             subtitle=None,
-            changes=edits.changes(edit.before, edit.after),
-            may_decide=is_proposed and not is_own and request.user.has_perm(APPROVE),
-            why_not=_why_not(request, is_own=is_own) if is_proposed else "",
+            changes=edits.changes(shown.before, shown.after),
+            verbs=[],
         )
+        if shown.state == LetterEdit.State.PROPOSED:
+            # What is hidden counts for who may approve, so that is asked of the edit as it is.
+            whole = LetterEdit.objects.select_related("letter").get(id=shown.id)
+            why_not = {verb: _why_not(verb, whole, request) for verb in DECISIONS}
+            is_own = whole.proposed_by == request.user.get_username()
+            context.update(
+                verbs=[verb for verb, why in why_not.items() if why is None],
+                why_not="You have proposed it: a second person has to approve it."
+                if is_own
+                else why_not["approve"] or "",
+                is_own=is_own,
+            )
         return super().render_change_form(request, context, *args, **kwargs)
 
 
@@ -111,42 +123,28 @@ DECISIONS = {
 
 
 def decide(request: HttpRequest, edit_id: UUID, verb: str) -> HttpResponse:
-    """GET asks; POST approves or declines. The refusals of POST are in the operators' log."""
-    edit = LetterEdit.objects.select_related("letter").defer("letter__body").filter(id=edit_id).first()
+    """GET asks; POST approves or declines. The refusals of POST are in the operators' log, which `edits` writes."""
+    edit = LetterEdit.objects.select_related("letter").filter(id=edit_id).first()
     if edit is None:
         return said(
             request, f"There is no edit {edit_id}.", title="No such edit", status=HTTPStatus.NOT_FOUND
         )
     do, done = DECISIONS[verb]
-    may_approve, sees_all = request.user.has_perm(APPROVE), request.user.has_perm(SEE_PERSONAL_DATA)
-    if may_approve and not sees_all and _hides_changes(edit):
-        return refuse(
-            request,
-            SEE_PERSONAL_DATA,
-            action=verb,
-            subject=str(edit),
-            to=f"{verb} this edit",
-            why="It changes a payment token or what is said of a customer, which you may not read; so you cannot "
-            "decide on it either.",
-            letter_id=edit.letter_id,
-        )
     problem, reason = "", request.POST.get("reason", "").strip()
     if request.method == "POST":
         try:
             do(edit_id, operator=operator_of(request), reason=reason, at=timezone.now())
         except NotPermitted as error:
-            return forbidden(request, APPROVE, to=f"{verb} edits", why=str(error))
+            return forbidden(request, _lacking(request, edit), to=f"{verb} it", why=str(error))
         except DeadLetterError as error:
             problem = str(error)
         else:
             messages.success(request, done)
             return redirect("admin:deadletters_letteredit_change", edit_id)
-    elif not may_approve:
-        return forbidden(request, APPROVE, to=f"{verb} edits")
-    elif edit.proposed_by == request.user.get_username():
-        return said(request, OWN, title="Not by yourself", status=HTTPStatus.FORBIDDEN)
+    elif (why := _why_not(verb, edit, request)) is not None:
+        return forbidden(request, _lacking(request, edit), to=f"{verb} it", why=why)
     before, after = edit.before, edit.after
-    if not sees_all:
+    if not request.user.has_perm(SEE_PERSONAL_DATA):
         before, after = masked(before), masked(after)
     context = {
         "title": f"{verb.capitalize()} an edit",
@@ -161,15 +159,14 @@ def decide(request: HttpRequest, edit_id: UUID, verb: str) -> HttpResponse:
     return page(request, "decide", context, status=status)
 
 
-def _hides_changes(edit: LetterEdit) -> bool:
-    """Whether something was changed that is hidden from whoever may not read personal data."""
-    shown = edits.changes(masked(edit.before), masked(edit.after))
-    return len(shown) != len(edits.changes(edit.before, edit.after))
+def _why_not(verb: str, edit: LetterEdit, request: HttpRequest) -> str | None:
+    why = edits.why_not_approve if verb == "approve" else edits.why_not_decline
+    return why(edit, operator=operator_of(request))
 
 
-def _why_not(request: HttpRequest, *, is_own: bool) -> str:
-    if is_own:
-        return OWN
-    if not request.user.has_perm(APPROVE):
-        return f"It waits for somebody with the permission {APPROVE}."
-    return ""
+def _lacking(request: HttpRequest, edit: LetterEdit) -> str:
+    """The permission to ask for; empty where what is missing is a second person."""
+    needed = [APPROVE, to_edit(edit.letter.type)]
+    if edit.proposed_by != request.user.get_username():
+        needed.append(SEE_PERSONAL_DATA)
+    return next((name for name in needed if not request.user.has_perm(name)), "")

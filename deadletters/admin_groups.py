@@ -17,7 +17,7 @@ from deadletters.admin_words import STATE_TONES, problem_of, type_of
 from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterJob, LetterTally
-from eventstore.admin_columns import badge, moment, time_column
+from eventstore.admin_columns import badge, moment
 from eventstore.admin_history import HistoryAdmin
 from eventstore.admin_svg import sparkline
 from eventstore.private_text import scrubbed
@@ -64,18 +64,16 @@ class LetterGroupAdmin(HistoryAdmin):
     list_display = (
         "what",
         "open_letters",
-        "all_letters",
         "last_day",
         "services",
         "orders",
-        time_column("first_seen_at"),
-        time_column("last_seen_at"),
+        "seen",
         "mending",
     )
     list_filter = GROUP_FILTERS
     search_fields = ("type", "exception_class", "frame")
     search_help_text = "Part of a type, an exception's class or a frame such as billing/handlers.py"
-    sortable_by = ("last_seen_at_shown",)
+    sortable_by = ("seen",)
     ordering = ("-last_seen_at", "fingerprint")
     fields = ("fingerprint",)
     actions = None
@@ -120,15 +118,14 @@ class LetterGroupAdmin(HistoryAdmin):
             group.frame,
         )
 
-    @admin.display(description="open")
+    @admin.display(description="open, and all")
     def open_letters(self, group: Any) -> str:
         count = group.figures.by_state.get(_OPEN, 0)
-        shown = badge(f"{count:,} open", STATE_TONES[DeadLetter.State.OPEN]) if count else "none"
-        return _letters(group, shown, state=_OPEN) if count else shown
-
-    @admin.display(description="all")
-    def all_letters(self, group: Any) -> str:
-        return _letters(group, f"{sum(group.figures.by_state.values()):,}")
+        every = _letters(group, f"of {sum(group.figures.by_state.values()):,}")
+        if not count:
+            return format_html('none <span class="quiet">{}</span>', every)
+        shown = badge(f"{count:,} open", STATE_TONES[DeadLetter.State.OPEN])
+        return format_html('{} <span class="quiet">{}</span>', _letters(group, shown, state=_OPEN), every)
 
     @admin.display(description="last 24 hours")
     def last_day(self, group: Any) -> str:
@@ -138,9 +135,14 @@ class LetterGroupAdmin(HistoryAdmin):
     def services(self, group: Any) -> str:
         return ", ".join(group.figures.services) or "–"
 
-    @admin.display(description="orders held up")
+    @admin.display(description="orders")
     def orders(self, group: Any) -> str:
         return _orders(group.figures)
+
+    @admin.display(description="last and first seen", ordering="last_seen_at")
+    def seen(self, group: LetterGroup) -> str:
+        first = moment(group.first_seen_at)
+        return format_html('{}<br><span class="quiet">{}</span>', moment(group.last_seen_at), first)
 
     @admin.display(description="mend")
     def mending(self, group: Any) -> str:
@@ -193,6 +195,7 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
         "recent": [
             {
                 "page": page_link(LETTER, type_of(letter), letter.id),
+                "id": letter.id,
                 "service": letter.service,
                 "state": badge(letter.state, STATE_TONES[DeadLetter.State(letter.state)]),
                 "at": moment(letter.died_at),

@@ -1,7 +1,7 @@
 """What the page of one dead letter tells."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -87,7 +87,7 @@ def _deaths(deaths: Any) -> Iterator[dict[str, str]]:
     for death in deaths if isinstance(deaths, list) else []:
         if isinstance(death, dict):
             yield {
-                name: quoted(death.get(field, "–"))
+                name: _time(death.get(field)) if field == "time" else quoted(death.get(field, "–"))
                 for name, field in (
                     ("queue", "queue"),
                     ("reason", "reason"),
@@ -97,6 +97,14 @@ def _deaths(deaths: Any) -> Iterator[dict[str, str]]:
                     ("routing_keys", "routing-keys"),
                 )
             }
+
+
+def _time(value: Any) -> str:
+    """The broker's time, which it gives to the second; whatever else stands there as it is."""
+    try:
+        return moment(datetime.fromisoformat(value["$time"]).replace(tzinfo=UTC))
+    except (TypeError, KeyError, ValueError):
+        return "–" if value is None else quoted(value)
 
 
 def _attempt(attempt: FailedAttempt, letter: DeadLetter, readable: Any) -> dict[str, Any]:
@@ -120,6 +128,7 @@ def _other(other: DeadLetter, letter: DeadLetter, *, is_hidden: bool) -> dict[st
     )
     return {
         "is_same": is_same,
+        "id": other.id,
         "page": page_link(LETTER, type_of(other), other.id),
         "service": other.service,
         "state": badge(other.state, STATE_TONES[DeadLetter.State(other.state)]),

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from deadletters import admin_letter_page, tallies
@@ -34,7 +35,7 @@ from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
 from deadletters.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
-from eventstore.admin_columns import page_of, state_column, time_column
+from eventstore.admin_columns import badge, page_of, time_column
 from eventstore.admin_history import MOST_LISTED, HistoryAdmin
 from eventstore.admin_privacy import PERMISSION, masked
 
@@ -54,7 +55,7 @@ class DeadLetterAdmin(HistoryAdmin):
 
     list_display = (
         "shown_type",
-        state_column("state", STATE_TONES),
+        "shown_state",
         "service",
         "problem",
         "order",
@@ -153,6 +154,11 @@ class DeadLetterAdmin(HistoryAdmin):
     def shown_type(self, letter: DeadLetter) -> str:
         return type_of(letter)
 
+    @admin.display(description="state")
+    def shown_state(self, letter: DeadLetter) -> str:
+        state = DeadLetter.State(letter.state)
+        return format_html('<span title="{}">{}</span>', state.label, badge(state.value, STATE_TONES[state]))
+
     @admin.display(description="attempt")
     def shown_attempt(self, letter: DeadLetter) -> str:
         return "–" if letter.attempt is None else str(letter.attempt)
@@ -165,7 +171,11 @@ class DeadLetterAdmin(HistoryAdmin):
     def order(self, letter: DeadLetter) -> str:
         if not letter.correlation_id:
             return "–"
-        return page_of("deadletters_deadletter", letter.correlation_id, order=letter.correlation_id)
+        whole = letter.correlation_id
+        short = whole if len(whole) <= 13 else f"{whole[:8]}…{whole[-4:]}"
+        return page_of(
+            "deadletters_deadletter", format_html('<span title="{}">{}</span>', whole, short), order=whole
+        )
 
     # --- the page of one ---------------------------------------------------------------------------------
 

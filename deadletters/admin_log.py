@@ -21,9 +21,9 @@ ACTIONS = (
     "cancel",
     "dry run",
     "edit",
-    "approve",
-    "decline",
-    "export",
+    "propose edit",
+    "approve edit",
+    "decline edit",
 )
 OUTCOME_TONES = {DeskEntry.Outcome.DONE: Tone.GOOD, DeskEntry.Outcome.REFUSED: Tone.BAD}
 

@@ -1,5 +1,6 @@
 """Who stands at the desk, what he may do there, and the page that says why nothing was done."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -10,19 +11,20 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from deadletters import desk_log
-from deadletters.desk import Operator
-
-REPLAY = "deadletters.replay_deadletter"
-DISCARD = "deadletters.discard_deadletter"
-EDIT = "deadletters.edit_deadletter"
-APPROVE = "deadletters.approve_deadletter"
-SEE_PERSONAL_DATA = "eventstore.see_personal_data"
+from deadletters.desk import PERMISSIONS, Kind, Operator
+from deadletters.permissions import SEE_PERSONAL_DATA
+from eventstore.private_text import scrubbed
 
 _GIVEN_TO = {
-    REPLAY: "The groups Support and Operators have it.",
-    DISCARD: "The group Operators has it.",
+    PERMISSIONS[Kind.REPLAY]: "The groups Support and Operators have it.",
+    PERMISSIONS[Kind.DISCARD]: "The group Operators has it.",
 }
 """What the groups that come with the shop may do; everything else is given to people one by one."""
+
+
+def seen_by(request: HttpRequest, text: str, *, known: Iterable[str] = ()) -> str:
+    """The text of an exception as this person may read it; `known` are values about the customer of its message."""
+    return text if request.user.has_perm(SEE_PERSONAL_DATA) else scrubbed(text, known=known)
 
 
 def operator_of(request: HttpRequest) -> Operator:
@@ -57,9 +59,17 @@ def said(
 
 
 def forbidden(request: HttpRequest, permission: str, *, to: str, why: str = "") -> TemplateResponse:
-    """Which permission is missing, and whom to ask for it. What was asked for by POST is in the operators' log."""
+    """Which permission is missing, and whom to ask for it; an empty one is none that could be given.
+
+    What was asked for by POST is in the operators' log.
+    """
     given = _GIVEN_TO.get(permission, "")
-    then = f"Ask whoever administers the users of this shop for the permission {permission}. {given}".strip()
+    then = (
+        f"Ask whoever administers the users of this shop for the permission {permission}."
+        if permission
+        else ""
+    )
+    then = f"{then} {given}".strip()
     if request.method == "POST":
         then += " Nothing was changed, and this refusal is in the operators' log."
     return said(

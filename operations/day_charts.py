@@ -21,19 +21,23 @@ def _orders(figures: OrderFigures | None, hours: list[datetime]) -> Chart:
     if not figures.hours:
         return nothing(key=key, title=title, sentence="No order in the last day.")
     by_hour = {found.hour: found for found in figures.hours}
+    counted = [figures.counted_since is None or hour >= min(by_hour) for hour in hours]
     looks = {"confirmed": Look.GOOD, "cancelled": Look.UNDONE, "pending": Look.WAITING}
     series = [
         Series(
             name=status,
             look=kind,
-            values=[getattr(by_hour[hour], status) if hour in by_hour else 0 for hour in hours],
+            values=[
+                (getattr(by_hour[hour], status) if hour in by_hour else 0) if is_counted else None
+                for hour, is_counted in zip(hours, counted, strict=True)
+            ],
         )
         for status, kind in looks.items()
     ]
     told = ", ".join(f"{figures.of_the_day(status):,} {status}" for status in looks)
     sentence = f"In the last day: {told}."
     if figures.counted_since:
-        sentence += f" Only the newest are counted, from {figures.counted_since:%H:%M} on."
+        sentence = f"Since {figures.counted_since:%H:%M}: {told}. They are too many for the hours before to be counted."
     return stacked_bars(
         key=key, title=title, sentence=sentence, labels=_names(hours), labels_are=HOURS_ARE, series=series
     )

@@ -23,8 +23,20 @@ class News:
         return tallies.open_by_service()
 
     @cached_property
-    def number(self) -> int:
-        return sum(self.open_letters.values())
+    def number(self) -> str:
+        """All of them; empty where there is none."""
+        open_letters = sum(self.open_letters.values())
+        return f"{open_letters:,}" if open_letters else ""
+
+    @property
+    def sentence(self) -> str:
+        """`1 dead letter is open`."""
+        return f"{self.number} dead {'letter is' if self.number == '1' else 'letters are'} open"
+
+    @property
+    def by_service(self) -> list[str]:
+        """`3 in billing`."""
+        return [f"{number:,} in {service}" for service, number in sorted(self.open_letters.items())]
 
 
 class DeskSite(AdminSite):

@@ -54,7 +54,12 @@ _WINGS: dict[str, dict[str, str]] = {
         "shipping.shipment": "Shipments",
         "notifications.notification": "E-mails",
     },
-    "People": {"auth.user": "Users", "auth.group": "Groups"},
+    "Administration": {
+        "auth.user": "Users",
+        "auth.group": "Groups of users",
+        "django_celery_results.taskresult": "Job results",
+        "django_celery_results.groupresult": "Results of groups",
+    },
 }
 _OTHERS = "Others"
 """Where a list goes that nobody has given a place."""

@@ -70,19 +70,19 @@ class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue and who consumes it."""
+    """One service's queue, who consumes it, and the queue of its dead letters."""
 
     name: str
     url: str
     waiting: str
-    workers: str
+    uncollected: str
     tone: Tone
     state: str
 
 
 def counted(number: int, most: int) -> str:
-    """`1,234`, or `10,000 or more` where nobody counted further."""
-    return f"{most:,} or more" if number >= most else f"{number:,}"
+    """`1,234`, or `10,000+` where nobody counted further."""
+    return f"{most:,}+" if number >= most else f"{number:,}"
 
 
 def plural(number: int, one: str, many: str = "") -> str:
@@ -102,6 +102,8 @@ def orders(figures: OrderFigures | None, *, now: datetime, since: datetime, link
         tone, state = Tone.WAITING, f"the oldest for {span(oldest)}"
     else:
         tone, state = Tone.BAD, f"the oldest for {span(oldest)}"
+    since = figures.counted_since or since
+    named = f"Since {since:%H:%M}:" if figures.counted_since else "In the last day:"
     of_the_day = tuple(
         Line(
             text=f"{figures.of_the_day(status):,} {status}",
@@ -118,7 +120,7 @@ def orders(figures: OrderFigures | None, *, now: datetime, since: datetime, link
         tone=tone,
         state=state,
         url=url,
-        lines=(Line(text="In the last day:"), *of_the_day, Line(text=f"{still:,} pending")),
+        lines=(Line(text=named), *of_the_day, Line(text=f"{still:,} pending")),
     )
 
 
@@ -338,28 +340,38 @@ def _of_a_table(number: int, estimate: int) -> str:
 
 
 def queues(broker: Broker, *, links: Links) -> list[QueueRow]:
-    """One row for each queue; those of dead letters after the services' own."""
-    ordered = sorted(broker.queues, key=lambda queue: (queue.name.endswith(DEAD), queue.name))
-    return [_queue(queue, links) for queue in ordered]
+    """One row for each service."""
+    by_name = {queue.name: queue for queue in broker.queues}
+    return [
+        _queue(queue, by_name.get(f"{name}{DEAD}"), links)
+        for name, queue in sorted(by_name.items())
+        if not name.endswith(DEAD)
+    ]
 
 
-def _queue(queue: Queue, links: Links) -> QueueRow:
-    is_dead = queue.name.endswith(DEAD)
-    kind = "collector" if is_dead else "orchestrator" if queue.name == ORCHESTRATED else "worker"
-    url = (
-        links.to("deadletters.deadletter", service=queue.name.removesuffix(DEAD))
-        if is_dead
-        else links.to("messaging.failedattempt", service=queue.name)
+def _queue(queue: Queue, dead: Queue | None, links: Links) -> QueueRow:
+    kind = "orchestrator" if queue.name == ORCHESTRATED else "worker"
+    problems, tone = [], Tone.BAD
+    for one, consumer in ((queue, kind), (dead, "collector")):
+        if one is None or one.consumers is None:
+            name = one.name if one else f"{queue.name}{DEAD}"
+            problems.append(f"no queue {name}: run manage.py declare_topology")
+        elif not one.consumers:
+            problems.append(f"no {consumer}")
+    if not problems and queue.consumers is not None:
+        problems, tone = [f"{queue.consumers:,} {plural(queue.consumers, kind)}"], Tone.GOOD
+    return QueueRow(
+        name=queue.name,
+        url=links.to("messaging.failedattempt", service=queue.name),
+        waiting=_ready(queue),
+        uncollected=_ready(dead),
+        tone=tone,
+        state=", ".join(problems),
     )
-    if queue.waiting is None or queue.consumers is None:
-        tone, state, workers, waiting = Tone.BAD, "no such queue: run manage.py declare_topology", "?", "?"
-    else:
-        workers, waiting = f"{queue.consumers:,}", f"{queue.waiting:,}"
-        if not queue.consumers:
-            tone, state = Tone.BAD, f"no {kind}"
-        else:
-            tone, state = Tone.GOOD, f"{workers} {plural(queue.consumers, kind)}"
-    return QueueRow(name=queue.name, url=url, waiting=waiting, workers=workers, tone=tone, state=state)
+
+
+def _ready(queue: Queue | None) -> str:
+    return "?" if queue is None or queue.waiting is None else f"{queue.waiting:,}"
 
 
 def verdict(tiles: Iterable[Tile], rows: Sequence[OutboxRow | QueueRow], problem: str) -> tuple[str, Tone]:

@@ -8,6 +8,7 @@ VIEW = "deadletters.view_deadletter"
 REPLAY = "deadletters.replay_deadletter"
 DISCARD = "deadletters.discard_deadletter"
 EDIT = "deadletters.edit_deadletter"
+EDIT_ORDER_PLACED = "deadletters.edit_orders_order_placed_v1"
 APPROVE = "deadletters.approve_deadletter"
 SEE_PERSONAL_DATA = "eventstore.see_personal_data"
 VIEW_JOBS = "deadletters.view_letterjob"
@@ -40,8 +41,11 @@ def logged_in(user: User) -> Client:
 def permission(label: str) -> Permission:
     """Permissions are otherwise made after all migrations; tests run on a template that may not have come so far."""
     app, codename = label.split(".")
-    verb_and_model = codename.rsplit("_", 1)
-    model = "storedevent" if label == SEE_PERSONAL_DATA else verb_and_model[1]
+    model = codename.rsplit("_", 1)[1]
+    if label == SEE_PERSONAL_DATA:
+        model = "storedevent"
+    elif label == EDIT_ORDER_PLACED:
+        model = "deadletter"
     kind = ContentType.objects.get_by_natural_key(app, model)
     found, _ = Permission.objects.get_or_create(
         content_type=kind, codename=codename, defaults={"name": f"Can {codename}"}

@@ -19,7 +19,7 @@ from deadletters import tallies
 from deadletters.models import DeadLetter, LetterJob
 from messaging import topology
 from messaging.models import OutboxMessage
-from operations import broker, figures
+from operations import broker, desk_site, figures
 from orders.models import Order
 from sagas.models import SagaRecord, StepRecord
 from tests.integration.admin.pages import list_of
@@ -28,7 +28,6 @@ from tests.integration.admin.records import an_open_breaker, record_letter, reco
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 MOST_STATEMENTS_ON_DEFAULT = 9
-NOW = datetime.now(UTC)
 
 
 def first_page(client: Client):
@@ -50,6 +49,14 @@ def queues(monkeypatch) -> dict[str, tuple[int, int] | None]:
     states = {name: (0, 1) for service in settings.SERVICES for name in (service, f"{service}.dead")}
     monkeypatch.setattr(broker.topology, "states", lambda connection: states)
     return states
+
+
+@pytest.fixture
+def now(monkeypatch) -> datetime:
+    """The time at which the page is looked at, so that no hour passes meanwhile."""
+    at = datetime.now(UTC)
+    monkeypatch.setattr(desk_site, "utc_now", lambda: at)
+    return at
 
 
 @pytest.fixture
@@ -78,18 +85,18 @@ def support(db: None) -> Client:
     return client
 
 
-def test_orders_are_told_by_state_with_the_age_of_the_oldest(superuser, broker_url):
+def test_orders_are_told_by_state_with_the_age_of_the_oldest(superuser, broker_url, now):
     for status, reason in (
         ("pending", ""),
         ("pending", ""),
         ("cancelled", "card_declined"),
         ("confirmed", ""),
     ):
-        finished = None if status == "pending" else NOW
-        Order.objects.filter(id=record_order(at=NOW)).update(
+        finished = None if status == "pending" else now
+        Order.objects.filter(id=record_order(at=now)).update(
             status=status, reason=reason, finished_at=finished
         )
-    Order.objects.filter(id=record_order(at=NOW - timedelta(days=3))).update(
+    Order.objects.filter(id=record_order(at=now - timedelta(days=3))).update(
         status="pending", finished_at=None
     )
 
@@ -102,15 +109,15 @@ def test_orders_are_told_by_state_with_the_age_of_the_oldest(superuser, broker_u
     assert superuser.get(confirmed.url).context["cl"].result_count == 1
 
 
-def test_the_charts_show_the_last_day_hour_by_hour_and_their_numbers_as_a_table(superuser, broker_url):
+def test_the_charts_show_the_last_day_hour_by_hour_and_their_numbers_as_a_table(superuser, broker_url, now):
     for seconds in (1, 2, 30):
-        order_id = record_order(at=NOW)
-        Order.objects.filter(id=order_id).update(finished_at=NOW + timedelta(seconds=seconds))
+        order_id = record_order(at=now)
+        Order.objects.filter(id=order_id).update(finished_at=now + timedelta(seconds=seconds))
 
     orders, letters, times = first_page(superuser).context["dashboard"].charts
 
     assert len(orders.rows) == 24
-    assert orders.rows[-1] == (f"{NOW:%H}:00", ("3", "0", "0"))
+    assert orders.rows[-1] == (f"{now:%H}:00", ("3", "0", "0"))
     assert letters.rows[-1][1] == ("3",)
     assert times.rows[-1][1] == ("2", "30")
 
@@ -150,7 +157,7 @@ def test_letters_are_told_by_service_and_agree_with_the_banner_and_the_tallies(s
         assert superuser.get(line.url).context["cl"].result_count == int(line.text.split()[0])
 
 
-def test_bulk_jobs_that_are_not_over_are_told_by_state(superuser, broker_url):
+def test_bulk_jobs_that_are_not_over_are_told_by_state(superuser, broker_url, now):
     for state in ("running", "paused", "stopped", "finished"):
         LetterJob.objects.create(
             id=uuid4(),
@@ -159,12 +166,12 @@ def test_bulk_jobs_that_are_not_over_are_told_by_state(superuser, broker_url):
             filter={},
             description="letters",
             requested_by="ada",
-            requested_at=NOW,
-            begins_at=NOW,
+            requested_at=now,
+            begins_at=now,
             ramp=[1],
             rate=1,
             stopped_because="a letter came back" if state == "stopped" else "",
-            finished_at=NOW if state == "finished" else None,
+            finished_at=now if state == "finished" else None,
         )
 
     jobs = tile(first_page(superuser), "Bulk jobs")
@@ -173,7 +180,7 @@ def test_bulk_jobs_that_are_not_over_are_told_by_state(superuser, broker_url):
     assert texts(jobs) == ["1 running", "1 paused", "1 stopped"]
 
 
-def test_an_outbox_tells_its_age_its_rows_and_what_the_broker_refuses(superuser, queues):
+def test_an_outbox_tells_its_age_its_rows_and_what_the_broker_refuses(superuser, queues, now):
     def write(service: str, due_in: timedelta, failures: int = 0) -> None:
         OutboxMessage.objects.using(settings.SERVICES[service]).create(
             message_id=uuid4(),
@@ -182,8 +189,8 @@ def test_an_outbox_tells_its_age_its_rows_and_what_the_broker_refuses(superuser,
             routing_key=service,
             headers={},
             body={},
-            available_at=NOW + due_in,
-            created_at=NOW,
+            available_at=now + due_in,
+            created_at=now,
             failures=failures,
         )
 
@@ -202,16 +209,16 @@ def test_an_outbox_tells_its_age_its_rows_and_what_the_broker_refuses(superuser,
 
 
 def test_a_queue_without_a_worker_is_named_in_words(superuser, queues):
-    queues |= {"billing": (7, 0), "sagas": (0, 2), "orders.dead": (0, 0), "shipping": None}
+    queues |= {"billing": (7, 0), "sagas": (0, 2), "orders.dead": (5, 0), "shipping": None}
 
     page = first_page(superuser)
 
     rows = {row.name: row for row in page.context["dashboard"].queues}
     assert (rows["billing"].waiting, rows["billing"].state) == ("7", "no worker")
     assert rows["sagas"].state == "2 orchestrators"
-    assert rows["orders"].state == "1 worker"
-    assert rows["orders.dead"].state == "no collector"
-    assert rows["shipping"].state == "no such queue: run manage.py declare_topology"
+    assert rows["inventory"].state == "1 worker"
+    assert (rows["orders"].uncollected, rows["orders"].state) == ("5", "no collector")
+    assert rows["shipping"].state == "no queue shipping: run manage.py declare_topology"
     assertContains(page, '<span class="badge badge-bad">no worker</span>', html=True)
     assertContains(page, "Have a look at the queues.")
 
@@ -299,10 +306,10 @@ def test_the_first_page_opens_while_the_database_of_orders_is_away(superuser, qu
 
 
 def test_the_whole_page_takes_under_ten_statements_and_one_for_each_other_database(
-    support, superuser, queues
+    support, superuser, queues, now
 ):
     for _ in range(3):
-        record_order(at=NOW)
+        record_order(at=now)
     for client in (superuser, support):
         first_page(client)
         with ExitStack() as stack:
@@ -328,9 +335,9 @@ def test_somebody_who_may_view_nothing_is_told_so_and_led_nowhere(client, queues
 
 @pytest.mark.parametrize("label", ["orders.order", "deadletters.deadletter", "messaging.outboxmessage"])
 def test_every_page_says_how_many_letters_are_open_in_one_statement_more(
-    superuser, order_id, statements, label
+    superuser, order_id, statements, label, now
 ):
-    DeadLetter.objects.update(state="resolved", closed_at=NOW)
+    DeadLetter.objects.update(state="resolved", closed_at=now)
     assertNotContains(superuser.get(list_of(label)), 'class="news"')
     record_letter(service="shipping")
 

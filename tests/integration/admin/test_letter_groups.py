@@ -56,7 +56,7 @@ def test_groups_come_newest_first_with_their_figures(superuser, group_of):
     figures = page.context["cl"].result_list[0].figures
     assert figures.by_state == {"open": 3, "discarded": 1}
     assert figures.orders == 3
-    for said in ("3 open", "billing, shipping", newest.frame, 'role="img"', "at most 4"):
+    for said in ("3 open", "of 4", "billing, shipping", newest.frame, 'role="img"', "at most 4"):
         assertContains(page, said)
     address = reverse("admin:deadletters_deadletter_changelist")
     assertContains(page, f"{address}?state=open&amp;group={newest.fingerprint}")

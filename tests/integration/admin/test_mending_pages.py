@@ -69,7 +69,9 @@ def test_the_page_says_how_many_letters_there_are_and_what_will_happen(operator)
     assertContains(page, "stops by itself when letters like these come back")
     assertContains(page, "Replay 12 letters")
     assertContains(page, "and 2 more.")
-    assertContains(page, letters[0].correlation_id)
+    newest = sorted(letters, key=lambda letter: letter.id, reverse=True)[:10]
+    assert [row["id"] for row in page.context["letters"]] == [letter.id for letter in newest]
+    assertContains(page, newest[0].correlation_id)
     assert not Replay.objects.exists()
 
 

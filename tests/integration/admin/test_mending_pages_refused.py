@@ -11,18 +11,20 @@ from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains
 
 from deadletters.models import DeadLetter, DeskEntry, LetterAction, LetterEdit, LetterJob, Replay
+from tests.integration.admin.edits_at_hand import an_edit
 from tests.integration.admin.jobs_at_hand import record_job
 from tests.integration.admin.people import (
     APPROVE,
     DISCARD,
     EDIT,
+    EDIT_ORDER_PLACED,
     LOOKS,
     REPLAY,
     SEE_PERSONAL_DATA,
     of_group,
     staff,
 )
-from tests.integration.admin.records import NOON, record_letter
+from tests.integration.admin.records import NOON, TOKEN, record_letter
 
 pytestmark = pytest.mark.django_db
 
@@ -52,20 +54,6 @@ def everything() -> list[object]:
             (LetterAction, "kind"),
         )
     ]
-
-
-def an_edit(letter: DeadLetter, *, by: str = "ada") -> LetterEdit:
-    return LetterEdit.objects.create(
-        id=uuid4(),
-        letter=letter,
-        state="proposed",
-        before={"quantity": 1},
-        after={"quantity": 2},
-        message_id=uuid4(),
-        proposed_by=by,
-        proposed_at=NOON,
-        reason="a slip of the pen",
-    )
 
 
 def act_on(letter: DeadLetter, kind: str) -> tuple[str, dict[str, object]]:
@@ -164,27 +152,54 @@ def test_editing_needs_both_permissions(settings, has):
 
 
 @pytest.mark.parametrize("verb", ["approve", "decline"])
-def test_approving_and_declining_need_their_permission(settings, verb):
+def test_deciding_on_an_edit_needs_the_permission_for_it(settings, verb):
     settings.LETTER_EDITING = settings.LETTER_EDITS_NEED_APPROVAL = True
-    client = staff("eve", *LOOKS, REPLAY, DISCARD, EDIT, SEE_PERSONAL_DATA)
+    client = staff("eve", *LOOKS, REPLAY, DISCARD, EDIT, EDIT_ORDER_PLACED, SEE_PERSONAL_DATA)
     edit = an_edit(record_letter())
     address = reverse(f"admin:deadletters_letteredit_{verb}", args=[edit.id])
 
-    assert client.get(address).status_code == 403
-    with refused("eve", verb, lacks=APPROVE):
-        assert client.post(address, {"reason": "because"}).status_code == 403
+    assertContains(client.get(address), APPROVE, status_code=403)
+    with refused("eve", f"{verb} edit", lacks=APPROVE):
+        assertContains(client.post(address, {"reason": "because"}), APPROVE, status_code=403)
 
 
-@pytest.mark.parametrize("verb", ["approve", "decline"])
-def test_nobody_decides_on_his_own_edit(settings, verb):
+def test_approving_needs_the_permission_to_edit_that_type_too(settings):
     settings.LETTER_EDITING = settings.LETTER_EDITS_NEED_APPROVAL = True
-    client = staff("eve", *LOOKS, REPLAY, DISCARD, EDIT, APPROVE, SEE_PERSONAL_DATA)
-    edit = an_edit(record_letter(), by="eve")
-    address = reverse(f"admin:deadletters_letteredit_{verb}", args=[edit.id])
+    client = staff("eve", *LOOKS, EDIT, APPROVE, SEE_PERSONAL_DATA)
+    edit = an_edit(record_letter())
+    address = reverse("admin:deadletters_letteredit_approve", args=[edit.id])
 
-    assertContains(client.get(address), "second person", status_code=403)
-    with refused("eve", verb, lacks="eve"):
-        assert client.post(address, {"reason": "because"}).status_code == 403
+    with refused("eve", "approve edit", lacks=EDIT_ORDER_PLACED):
+        assertContains(client.post(address, {"reason": "because"}), EDIT_ORDER_PLACED, status_code=403)
+
+
+def test_nobody_approves_his_own_edit(settings):
+    settings.LETTER_EDITING = settings.LETTER_EDITS_NEED_APPROVAL = True
+    client = staff("eve", *LOOKS, EDIT, EDIT_ORDER_PLACED, APPROVE, SEE_PERSONAL_DATA)
+    edit = an_edit(record_letter(), by="eve")
+    address = reverse("admin:deadletters_letteredit_approve", args=[edit.id])
+
+    assertContains(client.get(address), "a second person has to approve it", status_code=403)
+    with refused("eve", "approve edit", lacks="second person"):
+        page = client.post(address, {"reason": "because"})
+    assertContains(page, "a second person has to approve it", status_code=403)
+    assertNotContains(page, "Ask whoever", status_code=403)
+
+
+def test_nobody_edits_or_approves_what_he_may_not_read(settings):
+    settings.LETTER_EDITING = settings.LETTER_EDITS_NEED_APPROVAL = True
+    client = staff("eve", *LOOKS, EDIT, EDIT_ORDER_PLACED, APPROVE)
+    letter = record_letter()
+    edit = an_edit(letter, before={"payment_token": TOKEN}, after={"payment_token": "tok_another"})
+
+    for action, address in (
+        ("edit", reverse("admin:deadletters_edit", args=[letter.id])),
+        ("approve edit", reverse("admin:deadletters_letteredit_approve", args=[edit.id])),
+    ):
+        assertContains(client.get(address), SEE_PERSONAL_DATA, status_code=403)
+        with refused("eve", action, lacks=SEE_PERSONAL_DATA):
+            page = client.post(address, {"body": "{}", "step": "replay", "reason": "because"})
+        assertNotContains(page, TOKEN, status_code=403)
 
 
 # --- the groups that come with the shop --------------------------------------------------------------------

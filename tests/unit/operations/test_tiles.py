@@ -51,7 +51,7 @@ def test_a_long_outbox_is_told_by_the_database_s_estimate():
     )
 
     assert row.due == "about 1,000,000"
-    assert unknown.due == "1,000 or more"
+    assert unknown.due == "1,000+"
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,17 @@ def test_an_order_that_is_long_under_way_is_worth_a_look(age, tone):
 
     tile = tiles.orders(figures, now=NOW, since=NOW, links=NOWHERE)
 
-    assert (tile.number, tile.tone) == ("10,000 or more", tone)
+    assert (tile.number, tile.tone) == ("10,000+", tone)
 
 
 def test_the_verdict_names_what_needs_somebody():
     well = tiles.sagas(0, {}, links=NOWHERE)
     bad = tiles.sagas(2, {"running": 1}, links=NOWHERE)
-    queues = tiles.queues(Broker(queues=[Queue(name="billing", waiting=1, consumers=0)]), links=NOWHERE)
+    billing = [
+        Queue(name="billing", waiting=1, consumers=0),
+        Queue(name="billing.dead", waiting=0, consumers=1),
+    ]
+    queues = tiles.queues(Broker(queues=billing), links=NOWHERE)
 
     assert tiles.verdict([well], [], "") == ("All is well: nothing needs you.", Tone.GOOD)
     assert tiles.verdict([bad], queues, "") == ("Have a look at sagas and the queues.", Tone.BAD)
