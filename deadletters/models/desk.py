@@ -44,7 +44,7 @@ class LetterJob(models.Model):
     stage = models.PositiveIntegerField(
         db_default=0, help_text="Index in `ramp`; beyond it all the others go."
     )
-    stage_done = models.PositiveIntegerField(db_default=0, help_text="Letters of this stage that were taken.")
+    stage_done = models.PositiveIntegerField(db_default=0, help_text="Letters of this stage that were sent.")
     done = models.PositiveBigIntegerField(
         db_default=0, help_text="Letters that were sent, discarded or restored."
     )

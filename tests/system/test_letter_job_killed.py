@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from uuid import UUID, uuid4
+from functools import partial
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django_celery_results.models import TaskResult
 
-from contracts.sagas import NoteDiscardedLetter
+from contracts.sagas import CheckDeadlines
 from deadletters import desk
 from deadletters.desk import Operator
 from deadletters.failures import Failures
@@ -16,12 +18,14 @@ from deadletters.models import DeadLetter, LetterAction, LetterJob, Replay
 from deadletters.reading import Received, read
 from deadletters.storing import store
 from messaging.envelope import new_message_id, utc_now
+from sagas.models import SagaRecord
 from tests.builders import an_envelope
 from tests.running_shop import RunningShop, wait_until
 
 POINTS = ("consumer.claimed", "consumer.handled", "consumer.flushed", "consumer.committed")
 ADA = Operator(name="ada", may=lambda permission: True)
-LETTERS = 60
+LETTERS = 24
+RAMP = (1, 5)
 
 
 @pytest.fixture
@@ -30,53 +34,55 @@ def armed(shop: RunningShop) -> Iterator[RunningShop]:
     shop.disarm()
 
 
-def letters_of_nobody(count: int) -> LetterFilter:
-    """Letters for the orchestrator, which passes over sagas that it does not know and comes by none of the points: so
-    those who come by them are the operators' worker alone."""
+def letters_of(saga_id: UUID) -> LetterFilter:
+    """Letters for the orchestrator, which has nothing to do for a finished saga and comes by none of the points: so
+    those who come by them are the children of the operators' worker alone."""
     ids = []
-    for _ in range(count):
-        note = NoteDiscardedLetter(
-            saga_id=uuid4(), step="reserve", step_try=1, is_compensation=False, letter_id=uuid4()
-        )
+    for _ in range(LETTERS):
+        message = CheckDeadlines(saga_id=saga_id)
         received = Received(
             service="sagas",
-            properties={"application_headers": an_envelope(note, occurred_at=utc_now()).to_headers()},
-            body=json.dumps([[note.to_payload()], {}, {}]).encode(),
+            properties={"application_headers": an_envelope(message, occurred_at=utc_now()).to_headers()},
+            body=json.dumps([[message.to_payload()], {}, {}]).encode(),
         )
         letter = read(received, letter_id=new_message_id(), now=utc_now())
         ids += store([letter], failures=Failures()).letters
     return LetterFilter(ids=tuple(ids))
 
 
-def state_of(job_id: UUID) -> str:
-    return LetterJob.objects.get(id=job_id).state
-
-
-def test_a_job_whose_worker_is_killed_at_every_write_replays_each_letter_once(armed: RunningShop) -> None:
+def test_a_job_whose_worker_is_killed_at_every_write_replays_each_letter_once(
+    armed: RunningShop, settings: Any
+) -> None:
+    settings.REPLAY_RAMP = RAMP
     shop = armed
-    chosen = letters_of_nobody(LETTERS)
-    kills = 0
-    for point in POINTS:
-        shop.arm(point)
-    job_id = desk.act(
-        LetterJob.Kind.REPLAY, chosen, operator=ADA, reason="mended", at=utc_now(), rate=1000
-    ).job_id
-    assert job_id is not None
+    order = shop.place_order()
+    shop.settle(order)
+    saga = SagaRecord.objects.filter(business_key=str(order.id), finished_at__isnull=False)
+    chosen = letters_of(wait_until(saga.first, what="the saga to be finished").id)
+    job_id = None
 
-    def all_reached_or_finished() -> bool:
-        return all(map(shop.was_reached, POINTS)) or state_of(job_id) == "finished"
+    def job() -> LetterJob:
+        return LetterJob.objects.get(id=job_id)
 
-    while state_of(job_id) != "finished":
-        wait_until(all_reached_or_finished, what=f"the worker to be killed at {POINTS}")
-        if state_of(job_id) != "finished":
-            kills += len(POINTS)
-            shop.disarm()
-            for point in POINTS:
-                shop.arm(point)
+    def has_come_to(stage: int) -> bool:
+        now = job()
+        assert now.state in ("running", "finished"), now.stopped_because
+        return now.state == "finished" or (now.stage >= stage and all(map(shop.was_reached, POINTS)))
 
-    assert kills >= len(POINTS)
-    job = LetterJob.objects.get(id=job_id)
-    assert (job.done, job.refused, job.total) == (LETTERS, 0, LETTERS)
+    for stage in range(len(RAMP) + 1):
+        shop.disarm()
+        for point in POINTS:
+            shop.arm(point)
+        if job_id is None:
+            job_id = desk.act(
+                LetterJob.Kind.REPLAY, chosen, operator=ADA, reason="mended", at=utc_now(), rate=1000
+            ).job_id
+        wait_until(partial(has_come_to, stage + 1), what=f"stage {stage} to end, and its kills at {POINTS}")
+        assert stage == len(RAMP) or all(map(shop.was_reached, POINTS))
+    wait_until(lambda: job().state == "finished", what=f"the job to be finished (see {shop.log_file})")
+
+    finished = job()
+    assert (finished.done, finished.refused, finished.total) == (LETTERS, 0, LETTERS)
     replays = Replay.objects.filter(letter_id__in=chosen.ids)
     assert replays.count() == LETTERS
     assert set(replays.values_list("outcome", "job_id")) == {("succeeded", job_id)}
