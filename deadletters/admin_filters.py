@@ -210,4 +210,8 @@ LETTER_FILTERS = (
     TYPE_FILTER,
     *(_only_given(name) for name in ("group", "order", "message", "ids")),
 )
-GROUP_FILTERS = (OPEN_FILTER, SERVICE_FILTER, TYPE_FILTER)
+GROUP_FILTERS = (
+    OPEN_FILTER,
+    SERVICE_FILTER,
+    _only_given("type"),
+)  # each group names its type, and a search finds it

@@ -99,7 +99,9 @@ def test_thirty_orders_hang_behind_a_broken_handler_and_are_brought_home_from_th
         keep_picture(page, "operators-6-stopped")
         assert Replay.objects.filter(job=too_early).count() == 1
         assert letters.count() == ORDERS
-        page.goto("about:blank")  # a page that refreshes itself would ask a server that is just being replaced
+        page.goto(
+            "about:blank"
+        )  # a page that refreshes itself would ask a server that is just being replaced
 
     assert Order.objects.filter(id__in=orders, status="pending").count() == ORDERS
     dry_run(page, letters.first())
