@@ -64,7 +64,9 @@ class DeadLetterAdmin(HistoryAdmin):
     )
     list_filter = LETTER_FILTERS
     search_fields = ("words",)  # that there is a search; `LetterFilter` does it
-    search_help_text = "Words of a type, exception or body (gate* begins with gate), or the identifier of an order, message, saga or letter"
+    search_help_text = (
+        "Words of type, exception or body (gate* for a beginning), or the id of an order, message or letter"
+    )
     sortable_by = ("died_at_shown",)  # by an index; a million letters are not sorted by anything else
     ordering = ("-died_at", "-id")
     list_select_related = ("group",)
