@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -19,7 +18,9 @@ from django.utils.text import Truncator
 from deadletters import desk, tallies
 from deadletters.act_words import ActWords, plan, words_of
 from deadletters.admin_act_form import ActForm
-from deadletters.admin_operator import forbidden, operator_of, page, refuse, said
+from deadletters.admin_addresses import JOB, LETTER, LETTERS, letters_address
+from deadletters.admin_operator import forbidden, operator_of, page, refuse, said, seen_by
+from deadletters.admin_words import problem_of, type_of
 from deadletters.errors import DeadLetterError, NotPermitted, WrongFilter
 from deadletters.filtering import NAMES, LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterJob
@@ -69,7 +70,7 @@ def act(request: HttpRequest, kind: str) -> HttpResponse:
             title="These letters cannot be found",
             status=HTTPStatus.BAD_REQUEST,
             then="Nothing was done. Go back to the list, and choose the letters there.",
-            links=[("All dead letters", reverse("admin:deadletters_deadletter_changelist"))],
+            links=[("All dead letters", reverse(LETTERS))],
         )
     if not request.user.has_perm(words.permission):
         return refuse(
@@ -117,7 +118,7 @@ def _nothing(request: HttpRequest, words: ActWords, meant: Meant) -> HttpRespons
         f"There is nothing to {words.kind}: no {meant.able.describe()}.",
         title=f"Nothing to {words.kind}",
         then=then,
-        links=[("Back to the letters", _list_of(meant.chosen))],
+        links=[("Back to the letters", letters_address(meant.chosen))],
     )
 
 
@@ -125,7 +126,7 @@ def _ask(request: HttpRequest, words: ActWords, meant: Meant, form: ActForm | No
     form = form or _form(words, meant)
     number, is_exact = meant.count.number, meant.count.is_exact
     groups = _groups(meant)
-    letters = _first_letters(meant)
+    letters = _first_letters(request, meant)
     context = {
         "title": f"{words.kind.capitalize()} dead letters",
         "words": words,
@@ -148,7 +149,7 @@ def _ask(request: HttpRequest, words: ActWords, meant: Meant, form: ActForm | No
         "is_exact": is_exact,
         "now": timezone.now(),
         "job_id": form.the_job_id or new_message_id(),
-        "back": _list_of(meant.chosen),
+        "back": letters_address(meant.chosen),
     }
     status = HTTPStatus.OK if not form.errors else HTTPStatus.UNPROCESSABLE_ENTITY
     return page(request, "act", context, status=status)
@@ -170,7 +171,7 @@ def _confirmed(request: HttpRequest, words: ActWords, meant: Meant) -> HttpRespo
         return _ask(request, words, meant, form)
     job_id: UUID = form.cleaned_data["job_id"]
     if LetterJob.objects.filter(id=job_id).exists():  # the form was sent twice
-        return redirect("admin:deadletters_letterjob_change", job_id)
+        return redirect(JOB, job_id)
     try:
         acted = desk.act(
             words.kind,
@@ -186,17 +187,17 @@ def _confirmed(request: HttpRequest, words: ActWords, meant: Meant) -> HttpRespo
         return forbidden(request, words.permission, to=f"{words.kind} dead letters", why=str(error))
     except IntegrityError:
         if LetterJob.objects.filter(id=job_id).exists():  # sent twice at the same time
-            return redirect("admin:deadletters_letterjob_change", job_id)
+            return redirect(JOB, job_id)
         raise
     except DeadLetterError as error:
         form.add_error(None, str(error))
         return _ask(request, words, meant, form)
     if acted.job_id is not None:
-        return redirect("admin:deadletters_letterjob_change", acted.job_id)
+        return redirect(JOB, acted.job_id)
     _tell(request, words, acted.outcome or Outcome(done=[], refused={}))
     if len(meant.chosen.ids) == 1:
-        return redirect("admin:deadletters_deadletter_change", meant.chosen.ids[0])
-    return redirect(_list_of(meant.chosen))
+        return redirect(LETTER, meant.chosen.ids[0])
+    return redirect(letters_address(meant.chosen))
 
 
 def _tell(request: HttpRequest, words: ActWords, outcome: Outcome) -> None:
@@ -239,26 +240,18 @@ def _groups(meant: Meant) -> list[dict[str, Any]]:
     ]
 
 
-def _first_letters(meant: Meant) -> list[dict[str, Any]]:
+def _first_letters(request: HttpRequest, meant: Meant) -> list[dict[str, Any]]:
     found = meant.able.apply(DeadLetter.objects.all()).only(
-        "id", "type", "service", "correlation_id", "exception", "reason", "died_at"
+        "id", "type", "service", "correlation_id", "exception", "reason", "is_failure_known", "died_at"
     )
     return [
         {
             "id": letter.id,
-            "type": letter.type or "no type that can be read",
+            "type": type_of(letter),
             "service": letter.service,
             "order": letter.correlation_id,
-            "problem": Truncator(
-                letter.exception or f"by the broker: {letter.reason or 'no reason given'}"
-            ).chars(120),
+            "problem": Truncator(seen_by(request, problem_of(letter))).chars(120),
             "died_at": letter.died_at,
         }
         for letter in found.order_by("-died_at", "-id")[:MOST_LISTED]
     ]
-
-
-def _list_of(chosen: LetterFilter) -> str:
-    query = urlencode(chosen.to_query())
-    address = reverse("admin:deadletters_deadletter_changelist")
-    return f"{address}?{query}" if query else address

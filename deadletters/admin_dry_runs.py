@@ -1,6 +1,7 @@
 """The page of a dry run: what the installed handler would do with a letter. Nothing of it is kept."""
 
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +11,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deadletters import desk_log, verdicts
-from deadletters.admin_operator import operator_of, page, refuse, said
+from deadletters.admin_operator import operator_of, page, refuse, said, seen_by
 from deadletters.desk import PERMISSIONS, Kind
 from deadletters.dry_runs import DryRun, dry_run
-from deadletters.errors import DeadLetterError
+from deadletters.errors import DeadLetterError, Unreplayable
+from deadletters.letter_body import MOST_VALUES
 from deadletters.models import DeadLetter
 from deadletters.permissions import SEE_PERSONAL_DATA
+from deadletters.reading import message_in
 from eventstore.admin_columns import Tone
-from eventstore.admin_privacy import masked
+from eventstore.admin_privacy import masked, private_values
+from eventstore.private_text import scrubbed
 
 REPLAY = PERMISSIONS[Kind.REPLAY]
 """Who may send a letter again may try it."""
@@ -28,7 +32,9 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     if request.method != "POST":
         return redirect("admin:deadletters_deadletter_change", letter_id)
     operator, now = operator_of(request), timezone.now()
-    letter = DeadLetter.objects.only("id", "type", "message_id", "service").filter(id=letter_id).first()
+    letter = (
+        DeadLetter.objects.only("id", "type", "message_id", "headers", "body").filter(id=letter_id).first()
+    )
     if not operator.may(REPLAY):
         return refuse(
             request,
@@ -52,12 +58,13 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
             then="Nothing was changed or sent.",
             links=[("Back to the letter", back)],
         )
+    known = _private(letter)
     desk_log.note(
         by=operator.name,
         action="dry run",
         subject=str(letter),
         at=now,
-        detail=run.verdict,
+        detail=scrubbed(run.verdict, known=known),  # who reads the log may not be one to read of customers
         letter_id=letter_id,
     )
     is_hidden = not operator.may(SEE_PERSONAL_DATA)
@@ -68,6 +75,9 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
         "tone": tone.value,
         "letter": letter,
         "run": run,
+        "verdict": seen_by(request, run.verdict, known=known),
+        "exception": seen_by(request, run.exception, known=known),
+        "traceback": seen_by(request, run.traceback, known=known),
         "told": [(told, masked(told.body) if is_hidden else told.body) for told in run.told],
         "calls": [(call, masked(call.request) if is_hidden else call.request) for call in run.gateway_calls],
         "is_hidden": is_hidden,
@@ -85,6 +95,15 @@ def _verdict(run: DryRun) -> tuple[str, Tone]:
     if run.verdict in (verdicts.BUSY, verdicts.AWAY.format(service=run.service)):
         return "not tried", Tone.WAITING
     return ("would fail", Tone.BAD) if run.exception else ("not known", Tone.WAITING)
+
+
+def _private(letter: DeadLetter) -> list[str]:
+    """What the letter's message says of the customer: an exception may say it again."""
+    try:
+        _, message = message_in(letter.headers, bytes(letter.body))
+    except Unreplayable:
+        return []
+    return list(islice(private_values(message), MOST_VALUES))
 
 
 def no_such_letter(request: HttpRequest, letter_id: UUID) -> HttpResponse:

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -10,14 +9,17 @@ from django.contrib import admin
 from django.db.models import Case, IntegerField, Value, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from deadletters import job_words
 from deadletters.act_words import words_of
+from deadletters.admin_addresses import letters_address
+from deadletters.admin_operator import seen_by
 from deadletters.admin_steering import VERBS, steer, verbs_for
+from deadletters.admin_words import problem_of, type_of
 from deadletters.filtering import LetterFilter
 from deadletters.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterJob, Replay
@@ -37,6 +39,8 @@ MOST_RETURNED = 10
 """Letters that are listed on the page of the job that they came back from; the link leads to `MOST_LINKED`."""
 MOST_LINKED = 50
 
+_SHOWN = ("id", "type", "service", "state", "exception", "reason", "is_failure_known", "died_at")
+
 
 @admin.register(LetterJob)
 class LetterJobAdmin(HistoryAdmin):
@@ -45,6 +49,7 @@ class LetterJobAdmin(HistoryAdmin):
 
     change_form_template = "admin/deadletters/mending/letter_job.html"
     identifiers = ("id",)
+    private_texts = ("stopped_because",)
     empty_sentence = "No bulk job yet: replay several letters at once, and its progress is here."
 
     list_display = (
@@ -127,7 +132,7 @@ class LetterJobAdmin(HistoryAdmin):
 
     def show_progress(self, request: HttpRequest, job_id: UUID) -> HttpResponse:
         """What changes on a job's page, for the page to fetch again and again."""
-        job = LetterJob.objects.filter(id=job_id).first()
+        job = self.get_object(request, str(job_id))
         if job is None:
             raise Http404(f"There is no job {job_id}.")
         if not self.has_view_permission(request, job):
@@ -151,9 +156,12 @@ def _live(request: HttpRequest, job: LetterJob) -> dict[str, Any]:
         "sentence": told.sentence.removesuffix(job.stopped_because).strip(),
         "share": job_words.share(job),
         "stages": job_words.stages(job),
-        "returned": returned[:MOST_RETURNED],
-        "returned_letters": _letters(ids=",".join(str(letter.id) for letter in returned)),
-        "still_there": _letters(**{**_asked(job), "state": words.needs.value}),
+        "returned": [
+            (letter, type_of(letter), Truncator(seen_by(request, problem_of(letter))).chars(120))
+            for letter in returned[:MOST_RETURNED]
+        ],
+        "returned_letters": letters_address(LetterFilter(ids=tuple(letter.id for letter in returned))),
+        "still_there": letters_address(msgspec.structs.replace(_asked(job), state=words.needs.value)),
         "verbs": verbs_for(job) if may else [],
         "lacks": "" if may or job.state not in LIVE else words.permission,
         "now": moment(timezone.now()),
@@ -164,15 +172,9 @@ def _returned(job: LetterJob) -> list[DeadLetter]:
     """The letters that came back from the job's replays, newest first."""
     failed = Replay.objects.filter(job=job, outcome=Replay.Outcome.FAILED).order_by("-finished_at")
     newest = list(failed.values_list("id", flat=True)[:MOST_LINKED])
-    letters = DeadLetter.objects.filter(replay_id__in=newest).order_by("-died_at", "-id")
-    return list(
-        letters.only("id", "type", "service", "state", "exception", "reason", "died_at")[:MOST_LINKED]
-    )
+    letters = DeadLetter.objects.filter(replay_id__in=newest).order_by("-died_at", "-id").only(*_SHOWN)
+    return list(letters[:MOST_LINKED])
 
 
-def _asked(job: LetterJob) -> dict[str, str]:
-    return msgspec.convert(job.filter, LetterFilter).to_query()
-
-
-def _letters(**asked: str) -> str:
-    return f"{reverse('admin:deadletters_deadletter_changelist')}?{urlencode(asked)}"
+def _asked(job: LetterJob) -> LetterFilter:
+    return msgspec.convert(job.filter, LetterFilter)

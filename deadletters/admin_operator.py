@@ -1,5 +1,6 @@
 """Who stands at the desk, what he may do there, and the page that says why nothing was done."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -11,12 +12,19 @@ from django.utils import timezone
 
 from deadletters import desk_log
 from deadletters.desk import PERMISSIONS, Kind, Operator
+from deadletters.permissions import SEE_PERSONAL_DATA
+from eventstore.private_text import scrubbed
 
 _GIVEN_TO = {
     PERMISSIONS[Kind.REPLAY]: "The groups Support and Operators have it.",
     PERMISSIONS[Kind.DISCARD]: "The group Operators has it.",
 }
 """What the groups that come with the shop may do; everything else is given to people one by one."""
+
+
+def seen_by(request: HttpRequest, text: str, *, known: Iterable[str] = ()) -> str:
+    """The text of an exception as this person may read it; `known` are values about the customer of its message."""
+    return text if request.user.has_perm(SEE_PERSONAL_DATA) else scrubbed(text, known=known)
 
 
 def operator_of(request: HttpRequest) -> Operator:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from deadletters import desk
 from deadletters.act_words import words_of
-from deadletters.admin_operator import forbidden, operator_of, page, said
+from deadletters.admin_operator import forbidden, operator_of, page, said, seen_by
 from deadletters.errors import DeadLetterError, NotPermitted, WrongMove
 from deadletters.models import LetterJob
 
@@ -126,6 +126,7 @@ def _ask(request: HttpRequest, job: LetterJob, verb: Verb, *, problem: str = "")
         "title": f"{verb.name.capitalize()} a bulk job",
         "job": job,
         "verb": verb,
+        "stopped_because": seen_by(request, job.stopped_because),
         "is_reason_required": job.state in verb.asks,
         "problem": problem,
         "back": back,

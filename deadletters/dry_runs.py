@@ -12,7 +12,7 @@ from deadletters.fingerprint import fingerprint
 from deadletters.models import DeadLetter
 from deadletters.rehearsal import End, GatewayCall, Told, Write, handle, rehearses
 from messaging.attempts import written
-from messaging.database import is_away, is_busy
+from messaging.database import is_away, is_busy, is_repeatable
 
 __all__ = ["DryRun", "GatewayCall", "Told", "Write", "dry_run", "handle", "rehearses"]
 
@@ -20,6 +20,7 @@ __all__ = ["DryRun", "GatewayCall", "Told", "Write", "dry_run", "handle", "rehea
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     """What would happen. `verdict` is one sentence; where it fails, `exception` and `traceback` say how.
 
+    Where `is_tried` is false, the database stood in the way: nothing is known of the handler.
     `decided` are sentences about what a saga would make of it. Bodies and requests are as the handler has them: whoever
     shows them hides what is personal.
     """
@@ -29,6 +30,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     would_succeed: bool
     verdict: str
+    is_tried: bool = True
     exception: str = ""
     traceback: str = ""
     is_same_failure: bool = False
@@ -72,13 +74,13 @@ def _refused(letter: DeadLetter, error: Error) -> DryRun:
     database: str = settings.SERVICES[letter.service]
     if is_away(error, database=database):
         connections[database].close()
-        return _failed(letter, error, verdict=verdicts.AWAY.format(service=letter.service))
-    if is_busy(error):
-        return _failed(letter, error, verdict=verdicts.BUSY)
+        return _failed(letter, error, verdict=verdicts.AWAY.format(service=letter.service), is_tried=False)
+    if is_busy(error) or is_repeatable(error):
+        return _failed(letter, error, verdict=verdicts.BUSY, is_tried=False)
     return _failed(letter, error)
 
 
-def _failed(letter: DeadLetter, error: Exception, *, verdict: str = "") -> DryRun:
+def _failed(letter: DeadLetter, error: Exception, *, verdict: str = "", is_tried: bool = True) -> DryRun:
     exception, traceback = written(error)
     now = fingerprint(
         wire_type=letter.type,
@@ -93,6 +95,7 @@ def _failed(letter: DeadLetter, error: Exception, *, verdict: str = "") -> DryRu
         service=letter.service,
         type=letter.type,
         would_succeed=False,
+        is_tried=is_tried,
         verdict=verdict or verdicts.of_failure(exception, is_same=is_same, is_known=bool(letter.exception)),
         exception=exception,
         traceback=traceback,

@@ -14,14 +14,15 @@ import msgspec
 from django.conf import settings
 from django.db import Error, connections, transaction
 
-from deadletters import desk_log
+from deadletters import desk_log, statements
 from deadletters.desk import Operator
 from deadletters.editing import FieldChange, changes, check_edit, parsed
 from deadletters.errors import InvalidEdit, NotPermitted, ReasonMissing, Unreplayable, WrongMove
-from deadletters.models import DeadLetter, LetterAction, LetterEdit, Replay
+from deadletters.models import DeadLetter, LetterAction, LetterEdit
 from deadletters.outgoing import SERVICE, replay_of
 from deadletters.permissions import APPROVE, EDIT, SEE_PERSONAL_DATA, to_edit
 from deadletters.reading import message_in
+from deadletters.statements import answers
 from eventstore.admin_privacy import masked
 from messaging.database import is_away
 from messaging.envelope import new_message_id, utc_now
@@ -93,9 +94,9 @@ def edit(letter_id: UUID, body: str, *, operator: Operator, reason: str, at: dat
             if settings.LETTER_EDITS_NEED_APPROVAL:
                 made.save(force_insert=True)
                 _act(letter, LetterAction.Kind.PROPOSED, by=operator.name, reason=reason, at=at)
-                _note(letter, "propose edit", checked, operator=operator, reason=reason, at=at)
+                _note(letter, "propose", checked, operator=operator, reason=reason, at=at)
             else:
-                made.replay = _send(made, letter, by=operator.name, reason=reason, at=at, work=work)
+                made.replay_id = _send(made, letter, by=operator.name, reason=reason, at=at, work=work)
                 made.state, made.decided_by, made.decided_at = LetterEdit.State.SENT, operator.name, at
                 made.save(force_insert=True)
                 _note(letter, "edit", checked, operator=operator, reason=reason, at=at)
@@ -111,8 +112,8 @@ def approve(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
     letter = proposal.letter
     why = why_not_approve(proposal, operator=operator)
     if why is not None:
-        _refuse(letter, "approve edit", why, operator=operator, reason=reason, at=at)
-    with _refusals_noted(letter, "approve edit", operator=operator, reason=reason, at=at):
+        _refuse(letter, "approve", why, operator=operator, reason=reason, at=at)
+    with _refusals_noted(letter, "approve", operator=operator, reason=reason, at=at):
         checked = _checked(letter, proposal.after)
         with unit_of_work(SERVICE) as work:
             _lock_open(letter)
@@ -120,14 +121,14 @@ def approve(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
             said = f"{proposal.reason} (proposed by {proposal.proposed_by})"
             if reason:
                 said += f"; approved: {reason}"
-            decided.replay = _send(decided, letter, by=operator.name, reason=said, at=at, work=work)
+            decided.replay_id = _send(decided, letter, by=operator.name, reason=said, at=at, work=work)
             _decide(decided, LetterEdit.State.SENT, by=operator.name, at=at)
-            _note(letter, "approve edit", checked, operator=operator, reason=reason, at=at)
+            _note(letter, "approve", checked, operator=operator, reason=reason, at=at)
     return decided
 
 
 def decline(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> LetterEdit:
-    """Say no to an edit, or take back one's own. The letter stays as it is, and nothing is sent.
+    """Say no to what somebody else has proposed. The letter stays as it is, and nothing is sent.
 
     Raises `NotPermitted`, `ReasonMissing`, or `WrongMove` where it is decided already.
     """
@@ -135,22 +136,22 @@ def decline(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
     letter = proposal.letter
     why = why_not_decline(proposal, operator=operator)
     if why is not None:
-        _refuse(letter, "decline edit", why, operator=operator, reason=reason, at=at)
-    with _refusals_noted(letter, "decline edit", operator=operator, reason=reason, at=at):
+        _refuse(letter, "decline", why, operator=operator, reason=reason, at=at)
+    with _refusals_noted(letter, "decline", operator=operator, reason=reason, at=at):
         _need(reason, "Say why it is declined: whoever proposed it reads that.")
         with unit_of_work(SERVICE):
             DeadLetter.objects.select_for_update().only("id").get(id=letter.id)
             decided = _lock_proposed(edit_id)
             _decide(decided, LetterEdit.State.DECLINED, by=operator.name, at=at)
             _act(letter, LetterAction.Kind.DECLINED, by=operator.name, reason=reason, at=at)
-            _note(letter, "decline edit", None, operator=operator, reason=reason, at=at)
+            _note(letter, "decline", None, operator=operator, reason=reason, at=at)
     return decided
 
 
 def _send(
     made: LetterEdit, letter: DeadLetter, *, by: str, reason: str, at: datetime, work: UnitOfWork
-) -> Replay:
-    """Begin a replay of the locked letter with the edited message."""
+) -> UUID:
+    """Begin a replay of the locked, open letter with the edited message; returns its id."""
     replay_id = new_message_id()
     message = replay_of(
         service=letter.service,
@@ -162,11 +163,11 @@ def _send(
     )
     envelope = msgspec.structs.replace(message.envelope, message_id=made.message_id)
     work.outgoing.append(msgspec.structs.replace(message, envelope=envelope))
-    DeadLetter.objects.filter(id=letter.id).update(state=DeadLetter.State.REPLAYING)
-    _act(letter, LetterAction.Kind.EDITED, by=by, reason=reason, at=at)
-    return Replay.objects.create(
-        id=replay_id, letter=letter, requested_by=by, requested_at=at, reason=reason, available_at=at
+    begun = statements.begin_replays(
+        [(letter.id, replay_id)], by=by, reason=reason, at=at, due=[at], is_edited=True
     )
+    assert answers(begun) == [(letter.id,)]
+    return replay_id
 
 
 def _checked(letter: DeadLetter, after: dict[str, Any]) -> _Checked:
@@ -325,7 +326,7 @@ def _note(
         at=at,
         reason=reason,
         detail=detail,
-        letters=1 if action != "propose edit" and checked is not None else 0,
+        letters=1 if action != "propose" and checked is not None else 0,
         letter_id=letter.id,
     )
 

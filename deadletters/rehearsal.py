@@ -204,7 +204,7 @@ def _uncalled(handler: Handler | GatewayHandler, calls: list[GatewayCall]) -> Ha
 
     def call(request: dict[str, Any], key: str) -> Any:
         if assume is None:
-            calls.append(GatewayCall(gateway=handler.gateway, request=request, answer=""))
+            calls.append(GatewayCall(gateway=handler.gateway, request=request, answer="nothing"))
             raise _NobodyAssumes(f"its call to the {handler.gateway}")
         outcome = assume(request)
         calls.append(GatewayCall(gateway=handler.gateway, request=request, answer=_in_words(outcome)))

@@ -74,7 +74,7 @@ WITH given AS (
     RETURNING letter_id
 ), logged AS (
     INSERT INTO deadletters_letteraction (letter_id, kind, by, at, reason)
-    SELECT letter_id, 'replayed', %s, %s, %s FROM begun
+    SELECT letter_id, %s, %s, %s, %s FROM begun
 )
 SELECT letter_id FROM begun"""
 
@@ -151,10 +151,12 @@ def begin_replays(
     due: Sequence[datetime],
     is_automatic: bool = False,
     job_id: UUID | None = None,
+    is_edited: bool = False,
 ) -> Statement:
     """Open a replay for each letter that is open, each with its own time in `due`; answers the ids of those letters."""
     letters, replays = [letter for letter, _ in pairs], [replay for _, replay in pairs]
-    return _BEGIN_REPLAYS, [letters, replays, list(due), by, at, reason, is_automatic, job_id, by, at, reason]
+    begun = [letters, replays, list(due), by, at, reason, is_automatic, job_id]
+    return _BEGIN_REPLAYS, [*begun, "edited" if is_edited else "replayed", by, at, reason]
 
 
 def refuse(refusals: Mapping[UUID, str], *, by: str, reason: str, at: datetime) -> Statement:

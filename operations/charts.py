@@ -222,7 +222,7 @@ def _axis(top: float, unit: str) -> SafeString:
         '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text class="label" x="{}" y="{}" '
         'text-anchor="end">{}{}</text>',
         (
-            (_LEFT, _RIGHT, y, y, _LEFT - 6, _round(y + 4), _number(value), unit)
+            (_LEFT, _RIGHT, y, y, _LEFT - 6, _round(y + 4), _short(value), unit)
             for value, y in ((0, _BOTTOM), (top / 2, (_TOP + _BOTTOM) / 2), (top, _TOP))
         ),
     )
@@ -297,6 +297,14 @@ def _number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"
+
+
+def _short(value: float) -> str:
+    """What has room beside the axis: `25k` for 25,000."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if value >= 10 * size:
+            return f"{value / size:g}{letter}"
+    return _number(value)
 
 
 def _round(value: float) -> float:

@@ -26,6 +26,8 @@ SOURCES = (
     "requirements.txt",
     "orders/catalogue.py",
     "operations/management/commands/set_up.py",
+    "deadletters/permissions.py",
+    "contracts/*.py",
 )
 TEMPLATE = "template_of_makegood"
 

@@ -94,7 +94,7 @@ def test_every_decision_is_listed():
 
 def test_every_state_is_published():
     from billing.models import Payment
-    from deadletters.models import DeadLetter, LetterJob, Replay
+    from deadletters.models import DeadLetter, LetterEdit, LetterJob, Replay
     from inventory.models import Reservation
     from messaging.models import CircuitBreaker
     from orders.models import Order
@@ -104,7 +104,7 @@ def test_every_state_is_published():
     published = (ROOT / "docs" / "lifecycle.md").read_text()
     kinds = (
         *(SagaStatus, StepStatus, Order.Status, Payment.State, Reservation.State, Shipment.State),
-        *(DeadLetter.State, Replay.Outcome, LetterJob.State, CircuitBreaker.State),
+        *(DeadLetter.State, Replay.Outcome, LetterEdit.State, LetterJob.State, CircuitBreaker.State),
     )
 
     assert [str(state) for kind in kinds for state in kind if not re.search(rf"\b{state}\b", published)] == []

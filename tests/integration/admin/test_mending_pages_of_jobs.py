@@ -94,7 +94,7 @@ def test_a_running_job_says_how_far_it_is_and_what_came_of_it(operator):
     assertContains(page, "deadletters/job.js")
     assertContains(page, f'data-address="{address("progress", job)}"')
     assertContains(page, "Refresh")
-    assertContains(page, "service=billing&amp;state=open")
+    assertContains(page, "state=open&amp;service=billing")
     assertContains(page, f"task_id={job.id}")
 
 

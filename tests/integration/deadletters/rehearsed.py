@@ -15,7 +15,7 @@ from contracts import reasons
 from contracts.billing import RefundPayment, VoidPayment
 from contracts.inventory import ReleaseStock
 from contracts.message import Message
-from contracts.operations import ReplaySucceeded
+from contracts.operations import AdvanceLetterJob, ReplaySucceeded
 from contracts.orders import CancelOrder, ConfirmOrder
 from contracts.shipping import BookShipment, CancelShipment
 from deadletters.failures import Failures
@@ -253,6 +253,10 @@ KINDS = {
         message=lambda story: story.replies.cancelled,
         asks="mail server",
         writes=("notifications_notification",),
+    ),
+    "step of a bulk job": Kind(
+        service="operations",
+        message=lambda story: AdvanceLetterJob(job_id=uuid4()),
     ),
     "end of a replay": Kind(
         service="operations",

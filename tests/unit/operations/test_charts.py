@@ -85,6 +85,13 @@ def test_the_last_hour_is_always_named():
     assert names == ["03:00", "07:00", "11:00", "15:00", "19:00", "23:00"]
 
 
+def test_the_axis_has_room_for_great_numbers():
+    svg = parsed(bars([43_210], [0]))
+
+    names = [text.text for text in svg.findall(f"{SVG}text") if text.get("text-anchor") == "end"]
+    assert names == ["0", "25k", "50k"]
+
+
 def test_words_of_others_are_escaped():
     chart = stacked_bars(
         key="orders",
