@@ -65,7 +65,7 @@ class DeadLetterAdmin(HistoryAdmin):
     list_filter = LETTER_FILTERS
     search_fields = ("words",)  # that there is a search; `LetterFilter` does it
     search_help_text = (
-        "Words of a type, exception or body; or a whole identifier of an order, a message, a saga, a letter"
+        "Words of type, exception or body (gate* for a beginning), or the id of an order, message or letter"
     )
     sortable_by = ("died_at_shown",)  # by an index; a million letters are not sorted by anything else
     ordering = ("-died_at", "-id")
@@ -241,8 +241,9 @@ def _known_by(parameter: str, value: str) -> HttpResponse:
 def _meant(found: Any, request: HttpRequest) -> dict[str, Any]:
     """What the list shows, in words and as a number; what may be done with all of it; what it means if it is empty."""
     chosen: LetterFilter = found.letters
-    number, is_exact = found.result_count, True
-    if number >= MOST_LISTED:
+    number = found.result_count
+    is_exact = number < MOST_LISTED
+    if not is_exact and not chosen.text:  # of words the tallies know nothing: they would be counted once more
         counted = tallies.count(chosen)
         number, is_exact = counted.number, counted.is_exact
     words = chosen.describe()

@@ -26,7 +26,7 @@ def listed(page) -> set:
 
 def findable(letter: DeadLetter) -> DeadLetter:
     """The letter, with its words stored as the collector stores them."""
-    words = " ".join(words_of(letter.type, letter.exception, body=bytes(letter.body)))
+    words = words_of(letter.type, letter.exception, body=bytes(letter.body))
     DeadLetter.objects.filter(id=letter.id).update(words=words)
     return letter
 
@@ -72,8 +72,8 @@ def test_letters_are_found_by_order_message_identifier_and_words(superuser):
         {"q": letter.correlation_id},
         {"q": str(letter.message_id)},
         {"q": str(letter.id)},
-        {"q": "wander"},
-        {"q": "WANDERLUST keyerr"},
+        {"q": "wander*"},
+        {"q": "WANDERLUST keyerror"},
         {"order": letter.correlation_id},
         {"message": str(letter.message_id)},
         {"ids": str(letter.id)},
@@ -270,9 +270,11 @@ def test_the_list_fetches_no_bodies_and_takes_as_many_statements_for_forty_lette
         page = superuser.get(reverse(LIST), {"state": "open"})
     with statements() as count_reader:
         reader.get(reverse(LIST), {"state": "open"})
+    with statements() as count_searched:
+        reader.get(reverse(LIST), {"state": "open", "q": "TimeoutError"})
 
     assert count_one() == count_forty() <= MOST_STATEMENTS
-    assert count_reader() <= MOST_STATEMENTS
+    assert max(count_reader(), count_searched()) <= MOST_STATEMENTS
     for letter in page.context["cl"].result_list:
         assert {
             "body",
