@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [relay handling latency scale memory]`, as `make bench` runs it."""
+"""`python -m benchmarks [--quick] [relay handling latency scale memory desk]`, as `make bench` runs it."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.comparing import Outcome
 from benchmarks.errors import BenchmarkError
-from benchmarks.measurements import handling, latency, memory, relay, scale
+from benchmarks.measurements import desk, handling, latency, memory, relay, scale
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.stage import ROOT, Stage, python_of
 from launcher import environment as environments
@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, Callable[[Stage, Scale], Outcome]] = {
     "latency": latency.measure,
     "scale": scale.measure,
     "memory": memory.measure,
+    "desk": desk.measure,
 }
 _ENV_FILE = "MAKEGOOD_ENV_FILE"
 

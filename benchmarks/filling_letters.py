@@ -73,7 +73,8 @@ _CHANCE = "(('x' || substr(md5(number || '{salt}'), 1, 8))::bit(32)::bigint / 42
 """Between 0 and 1, and the same in every run."""
 _STATE = f"""
     CASE width_bucket({_CHANCE.format(salt="state")}, ARRAY[0.40, 0.41, 0.85, 0.98])
-         WHEN 0 THEN 'open' WHEN 1 THEN 'replaying' WHEN 2 THEN 'resolved' WHEN 3 THEN 'discarded' ELSE 'superseded' END"""
+         WHEN 0 THEN 'open' WHEN 1 THEN 'replaying' WHEN 2 THEN 'resolved' WHEN 3 THEN 'discarded'
+         ELSE 'superseded' END"""
 _LETTERS = f"""
 INSERT INTO deadletters_deadletter (
     id, death, service, state, body, headers, properties, reason, deaths, message_id, type, correlation_id,
@@ -173,5 +174,5 @@ def _sample(number: int) -> tuple[Any, ...]:
         group.digest,
         group.exception_class,
         group.frame,
-        words_of(service, command.wire_type, exception, body=body),
+        words_of(service=service, wire_type=command.wire_type, exception=exception, body=body),
     )

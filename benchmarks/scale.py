@@ -19,6 +19,9 @@ class Scale:
     due_rows: int
     seconds_of_pile: float
     memory_messages: int
+    letters: int
+    openings: int
+    batches: int
 
 
 FULL = Scale(
@@ -34,6 +37,9 @@ FULL = Scale(
     due_rows=1_000_000,
     seconds_of_pile=4,
     memory_messages=100_000,
+    letters=1_000_000,
+    openings=30,
+    batches=40,
 )
 QUICK = Scale(
     name="quick",
@@ -48,4 +54,7 @@ QUICK = Scale(
     due_rows=2_000,
     seconds_of_pile=0.5,
     memory_messages=400,
+    letters=6_000,
+    openings=2,
+    batches=2,
 )

@@ -65,7 +65,8 @@ class DeadLetterAdmin(HistoryAdmin):
     list_filter = LETTER_FILTERS
     search_fields = ("words",)  # that there is a search; `LetterFilter` does it
     search_help_text = (
-        "Words of type, exception or body (gate* for a beginning), or the id of an order, message or letter"
+        "Words of a service, type, exception or body (auth* finds what begins so); or an identifier of an order, "
+        "a message, a saga, a letter"
     )
     sortable_by = ("died_at_shown",)  # by an index; a million letters are not sorted by anything else
     ordering = ("-died_at", "-id")

@@ -15,7 +15,7 @@ from django.contrib.postgres.search import SearchQuery
 from django.db.models import BooleanField, Count, F, Func, Q, QuerySet, Value
 
 from deadletters.models import DeadLetter
-from deadletters.words import query_of, words_of
+from deadletters.words import query_of, words_in
 
 LOOKED_AT = 5_000
 """The newest letters that are asked how common a text is."""
@@ -60,7 +60,7 @@ def narrowed(letters: QuerySet[DeadLetter], text: str, *, known: Sequence[str]) 
         says = _Says(F("words"), Value(query))
         if _is_common(letters, says):
             return letters.filter(says)
-        return _from_index(letters, Q(words=_Typed(" & ".join((query, *words_of(*known).split())))))
+        return _from_index(letters, Q(words=_Typed(" & ".join((query, *words_in(*known))))))
 
 
 def _is_common(letters: QuerySet[DeadLetter], says: Any) -> bool:

@@ -119,7 +119,7 @@ WHERE id = ANY(%s::uuid[]) AND NOT is_failure_known ORDER BY id FOR UPDATE SKIP 
 _FILL_IN = """
 UPDATE deadletters_deadletter AS letter
 SET exception = given.exception, traceback = given.traceback, group_id = given.group_id, is_failure_known = true,
-    words = coalesce(letter.words, '') || given.words
+    words = given.words
 FROM json_to_recordset(%s::json) AS given (id uuid, exception text, traceback text, group_id text, words tsvector)
 WHERE letter.id = given.id AND NOT letter.is_failure_known"""
 

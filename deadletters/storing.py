@@ -210,9 +210,7 @@ def _groups(known: Sequence[_Known]) -> list[dict[str, Any]]:
 def _row(each: _Known) -> dict[str, Any]:
     row = msgspec.structs.asdict(each.letter)
     del row["envelope"]
-    completion = _completion(each)
-    words = words_of(each.letter.service, each.letter.type, completion["exception"], body=each.letter.body)
-    return {**row, **completion, "words": words, "is_failure_known": each.failure is not None}
+    return {**row, **_completion(each), "is_failure_known": each.failure is not None}
 
 
 def _completion(each: _Known) -> dict[str, Any]:
@@ -222,7 +220,12 @@ def _completion(each: _Known) -> dict[str, Any]:
         "exception": failure.exception,
         "traceback": failure.traceback,
         "group_id": each.group.digest,
-        "words": words_of(failure.exception),
+        "words": words_of(
+            service=each.letter.service,
+            wire_type=each.letter.type,
+            exception=failure.exception,
+            body=each.letter.body,
+        ),
     }
 
 

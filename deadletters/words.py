@@ -1,8 +1,9 @@
 """The words by which letters are found. Pure: what is stored and what is typed are cut into words by the same rule.
 
 A word is a run of letters and digits, in lower case; a name in camel case is its parts too, and an identifier (a UUID)
-is one word. Nothing is found that may not be read: a body contributes what it shows to people who may not see personal
-data, and one that is not JSON nothing at all, for nobody can tell what in it is personal.
+is one word. Nothing is found that not everybody may read who may view letters. A body contributes what it shows to
+people who may not see personal data, and an exception what is not said there of the customer. Of a body that is not
+JSON nobody can tell what is personal: it contributes nothing, and its exception, which may quote it, its class alone.
 """
 
 import re
@@ -11,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from eventstore.admin_privacy import HIDDEN, masked
+from eventstore.admin_privacy import HIDDEN, masked, private_values
 
 LONGEST_TEXT = 20_000
-"""Characters of a letter that are looked at."""
+"""Characters of an exception, or of a body, that are looked at."""
 LARGEST_BODY = 1_000_000
 """Bytes; a body that is larger is not opened for its words."""
 MOST_WORDS = 1_000
@@ -32,11 +33,21 @@ _TYPED = re.compile(r"([^\W_]+(?:-[^\W_]+)*-?)(\*?)")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
-def words_of(*texts: str, body: bytes = b"") -> str:
-    """The different words of the texts, then of the body, as a `tsvector` is written."""
-    said = "\n".join((*texts, *_texts_of(body)))[:LONGEST_TEXT]
-    words = dict.fromkeys(word for run in _RUN.findall(said) for word in _words(run))
-    return " ".join(list(words)[:MOST_WORDS])
+def words_of(*, service: str, wire_type: str, exception: str, body: bytes) -> str:
+    """The different words of a letter, in this order and as many as are kept, as a `tsvector` is written."""
+    shown, private = _texts_of(body)
+    if private is None:
+        words = words_in(service, wire_type, exception.split(":", 1)[0])
+    else:
+        known, said, secret = words_in(service, wire_type), words_in(exception), set(words_in(*private))
+        words = [*known, *(word for word in said if word not in secret), *words_in(*shown)]
+    return " ".join(list(dict.fromkeys(words))[:MOST_WORDS])
+
+
+def words_in(*texts: str) -> list[str]:
+    """The words of the texts, one after another; those that come again too."""
+    said = "\n".join(texts)[:LONGEST_TEXT]
+    return [word for run in _RUN.findall(said) for word in _words(run)]
 
 
 def query_of(text: str) -> str:
@@ -57,15 +68,17 @@ def query_of(text: str) -> str:
     return " & ".join(list(terms)[:MOST_TYPED])
 
 
-def _texts_of(body: bytes) -> list[str]:
-    if not body or len(body) > LARGEST_BODY:
-        return []
-    found: list[str] = []
+def _texts_of(body: bytes) -> tuple[list[str], list[str] | None]:
+    """What a body shows to everybody, and what it hides; None where that cannot be told."""
+    shown: list[str] = []
+    if len(body) > LARGEST_BODY:
+        return shown, None
     try:
-        _note_texts(masked(msgspec.json.decode(body)), found)
+        value = msgspec.json.decode(body)
+        _note_texts(masked(value), shown)
+        return shown, list(private_values(value))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return []
-    return found
+        return [], None
 
 
 def _note_texts(value: Any, found: list[str]) -> None:

@@ -26,7 +26,9 @@ def listed(page) -> set:
 
 def findable(letter: DeadLetter) -> DeadLetter:
     """The letter, with its words stored as the collector stores them."""
-    words = words_of(letter.type, letter.exception, body=bytes(letter.body))
+    words = words_of(
+        service=letter.service, wire_type=letter.type, exception=letter.exception, body=bytes(letter.body)
+    )
     DeadLetter.objects.filter(id=letter.id).update(words=words)
     return letter
 
@@ -73,7 +75,7 @@ def test_letters_are_found_by_order_message_identifier_and_words(superuser):
         {"q": str(letter.message_id)},
         {"q": str(letter.id)},
         {"q": "wander*"},
-        {"q": "WANDERLUST keyerror"},
+        {"q": "WANDERLUST key"},
         {"order": letter.correlation_id},
         {"message": str(letter.message_id)},
         {"ids": str(letter.id)},

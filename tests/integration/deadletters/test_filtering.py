@@ -96,7 +96,7 @@ def test_what_is_personal_is_found_by_nobody(both_ways):
         a_death(body=mark.encode()),
         a_death(body=b"\xff " + mark.encode()),
     ]
-    stored(*kept)
+    stored(*kept, exception=f"ValueError: {mark} is no name")
 
     assert found(q=mark) == []
 
