@@ -94,7 +94,7 @@ def edit(letter_id: UUID, body: str, *, operator: Operator, reason: str, at: dat
             if settings.LETTER_EDITS_NEED_APPROVAL:
                 made.save(force_insert=True)
                 _act(letter, LetterAction.Kind.PROPOSED, by=operator.name, reason=reason, at=at)
-                _note(letter, "propose edit", checked, operator=operator, reason=reason, at=at)
+                _note(letter, "propose", checked, operator=operator, reason=reason, at=at)
             else:
                 made.replay_id = _send(made, letter, by=operator.name, reason=reason, at=at, work=work)
                 made.state, made.decided_by, made.decided_at = LetterEdit.State.SENT, operator.name, at
@@ -112,8 +112,8 @@ def approve(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
     letter = proposal.letter
     why = why_not_approve(proposal, operator=operator)
     if why is not None:
-        _refuse(letter, "approve edit", why, operator=operator, reason=reason, at=at)
-    with _refusals_noted(letter, "approve edit", operator=operator, reason=reason, at=at):
+        _refuse(letter, "approve", why, operator=operator, reason=reason, at=at)
+    with _refusals_noted(letter, "approve", operator=operator, reason=reason, at=at):
         checked = _checked(letter, proposal.after)
         with unit_of_work(SERVICE) as work:
             _lock_open(letter)
@@ -123,7 +123,7 @@ def approve(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
                 said += f"; approved: {reason}"
             decided.replay_id = _send(decided, letter, by=operator.name, reason=said, at=at, work=work)
             _decide(decided, LetterEdit.State.SENT, by=operator.name, at=at)
-            _note(letter, "approve edit", checked, operator=operator, reason=reason, at=at)
+            _note(letter, "approve", checked, operator=operator, reason=reason, at=at)
     return decided
 
 
@@ -136,15 +136,15 @@ def decline(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
     letter = proposal.letter
     why = why_not_decline(proposal, operator=operator)
     if why is not None:
-        _refuse(letter, "decline edit", why, operator=operator, reason=reason, at=at)
-    with _refusals_noted(letter, "decline edit", operator=operator, reason=reason, at=at):
+        _refuse(letter, "decline", why, operator=operator, reason=reason, at=at)
+    with _refusals_noted(letter, "decline", operator=operator, reason=reason, at=at):
         _need(reason, "Say why it is declined: whoever proposed it reads that.")
         with unit_of_work(SERVICE):
             DeadLetter.objects.select_for_update().only("id").get(id=letter.id)
             decided = _lock_proposed(edit_id)
             _decide(decided, LetterEdit.State.DECLINED, by=operator.name, at=at)
             _act(letter, LetterAction.Kind.DECLINED, by=operator.name, reason=reason, at=at)
-            _note(letter, "decline edit", None, operator=operator, reason=reason, at=at)
+            _note(letter, "decline", None, operator=operator, reason=reason, at=at)
     return decided
 
 
@@ -330,7 +330,7 @@ def _note(
         at=at,
         reason=reason,
         detail=detail,
-        letters=1 if action != "propose edit" and checked is not None else 0,
+        letters=1 if action != "propose" and checked is not None else 0,
         letter_id=letter.id,
     )
 

@@ -344,7 +344,7 @@ def test_with_approval_nothing_is_sent_before_a_second_person_says_so(with_appro
     assert (made.state, made.replay, sent_for(made.message_id)) == ("proposed", None, None)
     assert untouched(letter)
     assert actions(letter) == [("proposed", "ada")]
-    assert entries(letter) == [("propose edit", "done", "ada")]
+    assert entries(letter) == [("propose", "done", "ada")]
 
 
 def test_a_second_person_approves_and_the_message_is_sent(with_approval):
@@ -363,7 +363,7 @@ def test_a_second_person_approves_and_the_message_is_sent(with_approval):
     assert LetterAction.objects.get(letter=letter, kind="edited").reason == (
         "a new card (proposed by ada); approved: seen"
     )
-    assert entries(letter) == [("propose edit", "done", "ada"), ("approve edit", "done", "grace")]
+    assert entries(letter) == [("propose", "done", "ada"), ("approve", "done", "grace")]
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_who_may_not_approve_is_refused_and_written_down(with_approval, who, sai
 
     assert untouched(letter)
     assert LetterEdit.objects.get(id=made.id).state == "proposed"
-    assert entries(letter)[1:] == [("approve edit", "refused", who.name)]
+    assert entries(letter)[1:] == [("approve", "refused", who.name)]
 
 
 def test_who_sees_no_personal_data_may_approve_a_change_beside_it(with_approval):
@@ -405,7 +405,7 @@ def test_an_edit_is_validated_again_when_it_is_approved(with_approval):
 
     assert sent_for(made.message_id) is None
     assert LetterEdit.objects.get(id=made.id).state == "proposed"
-    assert entries(letter)[-1] == ("approve edit", "refused", "grace")
+    assert entries(letter)[-1] == ("approve", "refused", "grace")
 
 
 def test_an_edit_is_declined_with_a_reason_or_taken_back(with_approval):
@@ -427,7 +427,7 @@ def test_an_edit_is_declined_with_a_reason_or_taken_back(with_approval):
         ("declined", "ada"),
     ]
     assert [kind for kind, _ in actions(letter)] == ["proposed", "declined", "proposed", "declined"]
-    assert ("decline edit", "refused", "grace") in entries(letter)
+    assert ("decline", "refused", "grace") in entries(letter)
 
 
 @pytest.mark.parametrize("decide", [approve, decline])
