@@ -8,7 +8,7 @@ import msgspec
 from django.conf import settings
 from django.contrib import messages
 from django.db import IntegrityError
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -44,6 +44,8 @@ class Meant(msgspec.Struct, frozen=True, kw_only=True):
 
     chosen: LetterFilter
     able: LetterFilter
+    letters: QuerySet[DeadLetter]
+    """Those that `able` means: it is applied once, for a text costs a statement each time."""
     count: tallies.Counted
     others: int
     """Letters that match, and stay as they are for their state."""
@@ -98,12 +100,15 @@ def _asked_for(request: HttpRequest) -> LetterFilter:
 
 def _meant(chosen: LetterFilter, words: ActWords) -> Meant:
     able = msgspec.structs.replace(chosen, state=words.needs.value)
+    letters = able.apply(DeadLetter.objects.all())
     if chosen.state == words.needs:
-        return Meant(chosen=chosen, able=able, count=tallies.count(able), others=0)
+        return Meant(
+            chosen=chosen, able=able, letters=letters, count=tallies.count(able, meant=letters), others=0
+        )
     everything = tallies.count(chosen)
-    count = tallies.Counted(number=0, is_exact=True) if chosen.state else tallies.count(able)
+    count = tallies.Counted(number=0, is_exact=True) if chosen.state else tallies.count(able, meant=letters)
     others = everything.number - count.number if everything.is_exact and count.is_exact else 0
-    return Meant(chosen=chosen, able=able, count=count, others=max(0, others))
+    return Meant(chosen=chosen, able=able, letters=letters, count=count, others=max(0, others))
 
 
 def _nothing(request: HttpRequest, words: ActWords, meant: Meant) -> HttpResponse:
@@ -217,8 +222,7 @@ def _groups(meant: Meant) -> list[dict[str, Any]]:
     if meant.count.number > MOST_BROKEN_DOWN or not meant.count.is_exact:
         return []
     rows = (
-        meant.able.apply(DeadLetter.objects.all())
-        .values("group_id", "group__type", "group__exception_class", "group__frame", "service")
+        meant.letters.values("group_id", "group__type", "group__exception_class", "group__frame", "service")
         .annotate(number=Count("id"), of_sagas=Count("saga_id"))
         .order_by("-number")
     )
@@ -241,7 +245,7 @@ def _groups(meant: Meant) -> list[dict[str, Any]]:
 
 
 def _first_letters(request: HttpRequest, meant: Meant) -> list[dict[str, Any]]:
-    found = meant.able.apply(DeadLetter.objects.all()).only(
+    found = meant.letters.only(
         "id", "type", "service", "correlation_id", "exception", "reason", "is_failure_known", "died_at"
     )
     return [

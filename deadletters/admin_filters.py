@@ -8,15 +8,18 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import IGNORED_PARAMS, PAGE_VAR, ChangeList
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.functional import cached_property
 
+from deadletters import tallies
 from deadletters.amqp_values import is_plain
 from deadletters.errors import WrongFilter
 from deadletters.filtering import NAMES, LetterFilter
 from deadletters.models import DeadLetter, LetterGroup
-from eventstore.admin_history import HistoryAdmin
+from eventstore.admin_history import MOST_LISTED, HistoryAdmin
 
 LARGE = ("body", "headers", "properties", "deaths", "traceback", "words")
 """A body may be as large as the broker takes: a page of fifty letters must not fetch fifty of them."""
@@ -97,6 +100,24 @@ class LetterChangeList(_RefusingChangeList):
                 letter.exception = (
                     f"{letter.group.exception_class} in {letter.group.frame}" if letter.exception else ""
                 )
+
+
+class LetterPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Pages of the letters that are meant, counted by the tallies where these know, and of `MOST_LISTED` at most."""
+
+    object_list: QuerySet[DeadLetter]
+
+    def __init__(self, letters: QuerySet[DeadLetter], per_page: int, *, chosen: LetterFilter) -> None:
+        super().__init__(letters, per_page)
+        self._chosen = chosen
+
+    @cached_property
+    def counted(self) -> tallies.Counted:
+        return tallies.count(self._chosen, most=MOST_LISTED, meant=self.object_list)
+
+    @cached_property
+    def count(self) -> int:
+        return min(self.counted.number, MOST_LISTED)
 
 
 class GroupChangeList(_RefusingChangeList):

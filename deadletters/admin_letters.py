@@ -28,7 +28,7 @@ from deadletters.admin_addresses import (
     page_link,
     with_query,
 )
-from deadletters.admin_filters import LETTER_FILTERS, LetterChangeList, chosen_letters
+from deadletters.admin_filters import LETTER_FILTERS, LetterChangeList, LetterPaginator, chosen_letters
 from deadletters.admin_mending import mending_urls
 from deadletters.admin_words import STATE_TONES, problem_of, type_of
 from deadletters.errors import WrongFilter
@@ -36,7 +36,7 @@ from deadletters.filtering import LetterFilter
 from deadletters.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
 from eventstore.admin_columns import badge, page_of, time_column
-from eventstore.admin_history import MOST_LISTED, HistoryAdmin
+from eventstore.admin_history import HistoryAdmin
 from eventstore.admin_privacy import PERMISSION, masked
 
 _KNOWN_BY = {
@@ -80,6 +80,13 @@ class DeadLetterAdmin(HistoryAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LetterChangeList
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *args: Any, **more: Any
+    ) -> Any:
+        if queryset.query.is_empty():  # for what is wrong with the address
+            return super().get_paginator(request, queryset, per_page, *args, **more)
+        return LetterPaginator(queryset, per_page, chosen=chosen_letters(request.GET))
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.body_view)
@@ -242,11 +249,8 @@ def _known_by(parameter: str, value: str) -> HttpResponse:
 def _meant(found: Any, request: HttpRequest) -> dict[str, Any]:
     """What the list shows, in words and as a number; what may be done with all of it; what it means if it is empty."""
     chosen: LetterFilter = found.letters
-    number = found.result_count
-    is_exact = number < MOST_LISTED
-    if not is_exact and not chosen.text:  # of words the tallies know nothing: they would be counted once more
-        counted = tallies.count(chosen)
-        number, is_exact = counted.number, counted.is_exact
+    counted = getattr(found.paginator, "counted", None) or tallies.Counted(number=0, is_exact=True)
+    number, is_exact = counted.number, counted.is_exact
     words = chosen.describe()
     group = (
         page_link(GROUP, str(found.result_list[0].group), chosen.fingerprint)

@@ -246,24 +246,20 @@ def why_not_edit(letter: DeadLetter, *, operator: Operator) -> str | None:
 
 
 def why_not_decline(proposal: LetterEdit, *, operator: Operator) -> str | None:
-    """Why this person may not decline this edit; None where he may. Nothing is written down."""
-    if not operator.may(APPROVE):
-        return _lacks(operator, APPROVE)
-    if operator.name == proposal.proposed_by:
-        return f"{operator.name} has proposed it: a second person has to approve or decline it."
-    return None
+    """Why this person may not decline this edit, or take his own back; None where he may. Nothing is written down."""
+    may = operator.name == proposal.proposed_by or operator.may(APPROVE)
+    return None if may else _lacks(operator, APPROVE)
 
 
 def why_not_approve(proposal: LetterEdit, *, operator: Operator) -> str | None:
     """Why this person may not approve this edit; None where he may. Nothing is written down."""
     if not settings.LETTER_EDITING:
         return "Editing is switched off: LETTER_EDITING is false."
-    why = why_not_decline(proposal, operator=operator)
-    if why is not None:
-        return why
-    needed = to_edit(proposal.letter.type)
-    if not operator.may(needed):
-        return _lacks(operator, needed)
+    for permission in (APPROVE, to_edit(proposal.letter.type)):
+        if not operator.may(permission):
+            return _lacks(operator, permission)
+    if operator.name == proposal.proposed_by:
+        return f"{operator.name} has proposed it: a second person has to approve it."
     shown = changes(masked(proposal.before), masked(proposal.after))
     if not operator.may(SEE_PERSONAL_DATA) and shown != changes(proposal.before, proposal.after):
         return (

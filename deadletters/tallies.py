@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from django.db.models import QuerySet
 
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter
@@ -138,15 +139,19 @@ def deaths_by_hour(*, now: datetime, hours: int = HOURS) -> list[int]:
     return [int(found.get(hour, 0)) for hour in told]
 
 
-def count(chosen: LetterFilter, *, most: int = 10_000) -> Counted:
-    """How many letters are meant: exact wherever the tallies know, else up to `most`, with a text `MOST_FOUND`."""
+def count(chosen: LetterFilter, *, most: int = 10_000, meant: QuerySet[DeadLetter] | None = None) -> Counted:
+    """How many letters are meant: exact wherever the tallies know, else up to `most`, with a text `MOST_FOUND`.
+
+    `meant` are the letters, where the filter was applied already: a text is then not asked about twice.
+    """
     asked = {name: value for name, value in msgspec.structs.asdict(chosen).items() if value}
     if asked.keys() <= _TALLIED.keys():
         conditions = " AND ".join(_TALLIED[name] for name in asked) or "true"
         ((letters,),) = answers((_COUNT + conditions, list(asked.values())))
         return Counted(number=int(letters), is_exact=True)
     most = min(most, MOST_FOUND) if chosen.text else most
-    found = chosen.apply(DeadLetter.objects.order_by())[: most + 1].count()
+    meant = chosen.apply(DeadLetter.objects.all()) if meant is None else meant
+    found = meant.order_by()[: most + 1].count()
     return Counted(number=min(found, most), is_exact=found <= most)
 
 

@@ -155,7 +155,7 @@ def test_the_list_says_in_words_and_as_a_number_what_it_shows(superuser):
 def test_more_letters_than_are_listed_are_counted_by_their_tallies(superuser, monkeypatch):
     letters = [record_letter(service="notifications") for _ in range(3)]
     monkeypatch.setattr(admin_history, "MOST_LISTED", 2)
-    monkeypatch.setattr("deadletters.admin_letters.MOST_LISTED", 2)
+    monkeypatch.setattr("deadletters.admin_filters.MOST_LISTED", 2)
 
     page = superuser.get(reverse(LIST), {"service": "notifications"})
 
