@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
-from deadletters import desk_log, verdicts
+from deadletters import desk_log
 from deadletters.admin_operator import operator_of, page, refuse, said, seen_by
 from deadletters.desk import PERMISSIONS, Kind
 from deadletters.dry_runs import DryRun, dry_run
@@ -92,7 +92,7 @@ def _verdict(run: DryRun) -> tuple[str, Tone]:
     """The verdict in two words; one that could not be tried, or whose end is open, has neither failed nor succeeded."""
     if run.would_succeed:
         return "would succeed", Tone.GOOD
-    if run.verdict in (verdicts.BUSY, verdicts.AWAY.format(service=run.service)):
+    if not run.is_tried:
         return "not tried", Tone.WAITING
     return ("would fail", Tone.BAD) if run.exception else ("not known", Tone.WAITING)
 

@@ -28,6 +28,9 @@ STATE_TONES = {
 }
 
 
+OWN = "You have proposed it yourself: a second person has to approve or decline it."
+
+
 @admin.register(LetterEdit)
 class LetterEditAdmin(HistoryAdmin):
     class Media:
@@ -105,13 +108,9 @@ class LetterEditAdmin(HistoryAdmin):
             # What is hidden counts for who may approve, so that is asked of the edit as it is.
             whole = LetterEdit.objects.select_related("letter").get(id=shown.id)
             why_not = {verb: _why_not(verb, whole, request) for verb in DECISIONS}
-            is_own = whole.proposed_by == request.user.get_username()
             context.update(
                 verbs=[verb for verb, why in why_not.items() if why is None],
-                why_not="You have proposed it: a second person has to approve it."
-                if is_own
-                else why_not["approve"] or "",
-                is_own=is_own,
+                why_not=OWN if whole.proposed_by == request.user.get_username() else why_not["approve"],
             )
         return super().render_change_form(request, context, *args, **kwargs)
 

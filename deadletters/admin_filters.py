@@ -152,11 +152,12 @@ class _Parameters(admin.ListFilter):
         }
 
 
-def _one_of(name: str, offered: Any) -> type[_Parameters]:
-    """A filter by one parameter. `offered()` are its values, each with its words; one that was typed is added."""
+def _one_of(name: str, offered: Any, *, named: str = "") -> type[_Parameters]:
+    """A filter by one parameter, `named` where that is no word for it. `offered()` are its values, each with
+    its words; one that was typed is added."""
 
     class Filter(_Parameters):
-        title = name
+        title = named or name
         names = (name,)
 
         def choices(self, changelist: Any) -> Iterator[Any]:
@@ -223,7 +224,7 @@ class DeathTime(_Parameters):
 STATE_FILTER = _one_of("state", _states)
 SERVICE_FILTER = _one_of("service", _services)
 TYPE_FILTER = _one_of("type", _types)
-OPEN_FILTER = _one_of("open", lambda: [("yes", "with open letters")])
+OPEN_FILTER = _one_of("open", lambda: [("yes", "some are open")], named="letters")
 LETTER_FILTERS = (
     STATE_FILTER,
     SERVICE_FILTER,
@@ -231,4 +232,8 @@ LETTER_FILTERS = (
     TYPE_FILTER,
     *(_only_given(name) for name in ("group", "order", "message", "ids")),
 )
-GROUP_FILTERS = (OPEN_FILTER, SERVICE_FILTER, TYPE_FILTER)
+GROUP_FILTERS = (
+    OPEN_FILTER,
+    SERVICE_FILTER,
+    _only_given("type"),
+)  # each group names its type, and a search finds it

@@ -184,7 +184,6 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
         "orders": _orders(figures),
         "last_day": _day(figures),
         "died_lately": f"{sum(figures.by_hour):,}",
-        "this_hour": moment(now.replace(minute=0, second=0, microsecond=0)),
         "hours": len(figures.by_hour),
         "states": [
             _letters(group, badge(f"{count:,} {state}", STATE_TONES[DeadLetter.State(state)]), state=state)

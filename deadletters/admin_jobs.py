@@ -23,7 +23,7 @@ from deadletters.admin_words import problem_of, type_of
 from deadletters.filtering import LetterFilter
 from deadletters.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterJob, Replay
-from eventstore.admin_columns import Tone, badge, moment, page_of, time_column
+from eventstore.admin_columns import Tone, badge, page_of, time_column
 from eventstore.admin_history import HistoryAdmin
 
 STATE_TONES = {
@@ -162,9 +162,10 @@ def _live(request: HttpRequest, job: LetterJob) -> dict[str, Any]:
         ],
         "returned_letters": letters_address(LetterFilter(ids=tuple(letter.id for letter in returned))),
         "still_there": letters_address(msgspec.structs.replace(_asked(job), state=words.needs.value)),
+        "may_replay": may and job.kind == LetterJob.Kind.REPLAY,
         "verbs": verbs_for(job) if may else [],
         "lacks": "" if may or job.state not in LIVE else words.permission,
-        "now": moment(timezone.now()),
+        "now": f"{timezone.now():%H:%M:%S}",
     }
 
 

@@ -21,9 +21,9 @@ ACTIONS = (
     "cancel",
     "dry run",
     "edit",
-    "propose edit",
-    "approve edit",
-    "decline edit",
+    "propose",
+    "approve",
+    "decline",
 )
 OUTCOME_TONES = {DeskEntry.Outcome.DONE: Tone.GOOD, DeskEntry.Outcome.REFUSED: Tone.BAD}
 

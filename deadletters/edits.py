@@ -128,7 +128,7 @@ def approve(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> 
 
 
 def decline(edit_id: UUID, *, operator: Operator, reason: str, at: datetime) -> LetterEdit:
-    """Say no to what somebody else has proposed. The letter stays as it is, and nothing is sent.
+    """Say no to an edit, or take back one's own. The letter stays as it is, and nothing is sent.
 
     Raises `NotPermitted`, `ReasonMissing`, or `WrongMove` where it is decided already.
     """
@@ -245,6 +245,12 @@ def why_not_edit(letter: DeadLetter, *, operator: Operator) -> str | None:
     return None
 
 
+def why_not_decline(proposal: LetterEdit, *, operator: Operator) -> str | None:
+    """Why this person may not decline this edit, or take his own back; None where he may. Nothing is written down."""
+    may = operator.name == proposal.proposed_by or operator.may(APPROVE)
+    return None if may else _lacks(operator, APPROVE)
+
+
 def why_not_approve(proposal: LetterEdit, *, operator: Operator) -> str | None:
     """Why this person may not approve this edit; None where he may. Nothing is written down."""
     if not settings.LETTER_EDITING:
@@ -261,12 +267,6 @@ def why_not_approve(proposal: LetterEdit, *, operator: Operator) -> str | None:
             "nobody approves what he does not see."
         )
     return None
-
-
-def why_not_decline(proposal: LetterEdit, *, operator: Operator) -> str | None:
-    """Why this person may not decline this edit; None where he may. Nothing is written down."""
-    may = operator.name == proposal.proposed_by or operator.may(APPROVE)
-    return None if may else _lacks(operator, APPROVE)
 
 
 def _lacks(operator: Operator, permission: str) -> str:

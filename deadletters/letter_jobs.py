@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from deadletters import letter_job_plan as plan
 from deadletters import letter_job_statements, services
@@ -18,7 +18,7 @@ from deadletters.errors import WrongMove
 from deadletters.filtering import LetterFilter
 from deadletters.letter_job_plan import Pace
 from deadletters.letter_job_progress import Outcomes, keep_result, outcomes_of, progress, progress_with
-from deadletters.models import DeadLetter, LetterJob
+from deadletters.models import DeadLetter, LetterJob, Replay
 from deadletters.outgoing import SERVICE, take_wake_up_back, wake_up
 from deadletters.services import Asked
 from deadletters.statements import answers
@@ -43,7 +43,7 @@ MOVES = {
 """What a person may make of a job, and from which states."""
 _MOVING = (
     *("state", "total", "stage", "stage_done", "done", "refused", "after", "is_exhausted", "paced_until"),
-    *("stopped_because", "resumed_at", "advanced_at", "finished_at"),
+    *("stopped_because", "collected_until", "resumed_at", "advanced_at", "finished_at"),
 )
 """All that changes of a job; what was asked for does not."""
 _LONGEST_SLEEP = timedelta(days=1)
@@ -72,6 +72,7 @@ def request(
         description=chosen.describe(),
         requested_by=asked.by,
         requested_at=asked.at,
+        collected_until=asked.at,
         reason=asked.reason,
         begins_at=begins_at or asked.at,
         ramp=list(ramp) if kind == Kind.REPLAY else [],
@@ -91,7 +92,7 @@ def request(
 def move(job_id: UUID, to: LetterJob.State, *, at: datetime, work: UnitOfWork) -> LetterJob:
     """Pause, resume or cancel a job, with the caller's unit of work. What was sent before goes on in any case.
 
-    A job that had stopped by itself climbs its ramp anew. Raises `WrongMove`.
+    A job that had stopped by itself climbs its ramp anew, and takes what came back from it too. Raises `WrongMove`.
     """
     job = _locked(job_id)
     if job is None:
@@ -101,8 +102,8 @@ def move(job_id: UUID, to: LetterJob.State, *, at: datetime, work: UnitOfWork) -
         raise WrongMove(
             f"The bulk job {job_id} is {job.state}; only one that is {may_be} can become {to.value}."
         )
-    if job.state == State.STOPPED:
-        job.stage = job.stage_done = 0
+    if job.state == State.STOPPED and to == State.RUNNING:
+        _begin_anew(job, at=at)
     job.state = to
     if to == State.RUNNING:
         job.resumed_at, job.stopped_because = at, ""
@@ -201,10 +202,21 @@ def _close_some(job: LetterJob, *, at: datetime, work: UnitOfWork) -> datetime |
     return at
 
 
+def _begin_anew(job: LetterJob, *, at: datetime) -> None:
+    """Let it take all the letters meant that are open now: those it had not come to, and those that came back."""
+    job.stage = job.stage_done = 0
+    job.after, job.is_exhausted, job.collected_until = None, False, at
+    job.total = job.done + job.refused + _letters(job).count()
+
+
 def _letters(job: LetterJob) -> QuerySet[DeadLetter]:
     chosen = msgspec.convert(job.filter, LetterFilter)
-    letters = DeadLetter.objects.filter(state=NEEDED[Kind(job.kind)], collected_at__lte=job.requested_at)
-    return chosen.apply(letters)
+    letters = DeadLetter.objects.filter(state=NEEDED[Kind(job.kind)], collected_at__lte=job.collected_until)
+    if not chosen.ids:
+        return chosen.apply(letters)
+    # What came back is a letter with an id of its own, that nobody has named.
+    came_back = Q(replay_id__in=Replay.objects.filter(job=job, outcome=Replay.Outcome.FAILED).values("id"))
+    return letters.filter(Q(id__in=chosen.ids) | came_back)
 
 
 def _take(job: LetterJob, count: int) -> list[UUID]:

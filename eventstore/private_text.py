@@ -6,6 +6,7 @@ the customer that the message in question is known to carry. Lines of our own co
 about customers and stay.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -71,7 +72,7 @@ def _forms(value: str) -> set[str]:
     """As it may stand in a text: as it is, and as Python and JSON write it."""
     if len(value) < SHORTEST or value == HIDDEN:
         return set()
-    return {value, repr(value)[1:-1], msgspec.json.encode(value).decode()[1:-1], ascii(value)[1:-1]}
+    return {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
 
 
 @cache

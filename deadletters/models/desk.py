@@ -33,6 +33,9 @@ class LetterJob(models.Model):
     description = models.TextField(help_text="The filter in words.")
     requested_by = models.TextField()
     requested_at = models.DateTimeField()
+    collected_until = models.DateTimeField(
+        help_text="Its letters were collected by then: when it was requested, or resumed after it had stopped."
+    )
     reason = models.TextField(blank=True)
     begins_at = models.DateTimeField(help_text="It does nothing before.")
     ramp = models.JSONField(

@@ -6,7 +6,7 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
 
-from deadletters.models.protection import never_changed, never_truncated
+from deadletters.models.protection import deleted_only_with, never_changed, never_truncated
 
 _TALLY = """
 INSERT INTO deadletters_lettertally (fingerprint, service, state, hour, letters)
@@ -299,7 +299,11 @@ class LetterAction(models.Model):
                 name="refusals_say_why",
             ),
         ]
-        triggers = [never_changed(), never_truncated("deadletters_letteraction")]
+        triggers = [
+            never_changed(),
+            deleted_only_with("deadletters_deadletter", key="letter_id"),
+            never_truncated("deadletters_letteraction"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} by {self.by}"

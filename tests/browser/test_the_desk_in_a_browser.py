@@ -51,11 +51,8 @@ def dry_run(page: Page, letter: DeadLetter) -> None:
 def replay_the_group(page: Page, fingerprint: str, *, why: str) -> LetterJob:
     page.goto(f"/admin/deadletters/lettergroup/{fingerprint}/change/")
     page.get_by_role("link", name="Replay").first.click()
+    keep_picture(page, "operators-6-confirmation")
     page.get_by_label("Why").fill(why)
-    return start(page)
-
-
-def start(page: Page) -> LetterJob:
     page.get_by_role("button", name="Replay").click()
     page.wait_for_url("**/letterjob/**")
     return LetterJob.objects.order_by("-requested_at").first()
@@ -94,10 +91,10 @@ def test_thirty_orders_hang_behind_a_broken_handler_and_are_brought_home_from_th
         expect(page.get_by_text("the same failure", exact=True)).to_be_visible()
         keep_picture(page, "operators-5-dry-run-fails")
 
-        too_early = replay_the_group(page, fingerprint, why="perhaps it was only a moment")
+        job = replay_the_group(page, fingerprint, why="perhaps it was only a moment")
         expect(page.get_by_role("heading", name="It stopped by itself")).to_be_visible(timeout=60 * SECONDS)
-        keep_picture(page, "operators-6-stopped")
-        assert Replay.objects.filter(job=too_early).count() == 1
+        keep_picture(page, "operators-7-stopped")
+        assert Replay.objects.filter(job=job).count() == 1
         assert letters.count() == ORDERS
         page.goto(
             "about:blank"
@@ -106,18 +103,17 @@ def test_thirty_orders_hang_behind_a_broken_handler_and_are_brought_home_from_th
     assert Order.objects.filter(id__in=orders, status="pending").count() == ORDERS
     dry_run(page, letters.first())
     expect(page.get_by_text("would succeed")).to_be_visible()
-    keep_picture(page, "operators-7-dry-run-succeeds")
+    keep_picture(page, "operators-7b-dry-run-succeeds")
 
-    page.goto(f"/admin/deadletters/lettergroup/{fingerprint}/change/")
-    page.get_by_role("link", name="Replay").first.click()
-    keep_picture(page, "operators-8-confirmation")
+    page.goto(f"/admin/deadletters/letterjob/{job.id}/change/")
+    page.get_by_role("link", name="Resume").click()
     page.get_by_label("Why").fill("shipping is mended")
-    job = start(page)
-    keep_picture(page, "operators-9-under-way")
+    page.get_by_role("button", name="Resume the job").click()
     page.evaluate("window.wasNotReloaded = true")
+    keep_picture(page, "operators-8-under-way")
     expect(page.locator("[data-region=progress][data-state=finished]")).to_be_visible(timeout=90 * SECONDS)
     assert page.evaluate("window.wasNotReloaded") is True
-    keep_picture(page, "operators-10-finished")
+    keep_picture(page, "operators-9-finished")
 
     shown = {order: Order.objects.get(id=order).status for order in orders}
     wait_until(
@@ -128,10 +124,10 @@ def test_thirty_orders_hang_behind_a_broken_handler_and_are_brought_home_from_th
     assert Replay.objects.filter(job=job, outcome="succeeded").count() == ORDERS
     assert list(
         DeskEntry.objects.filter(by="grace", outcome="done").order_by("id").values_list("action", "reason")
-    )[-1] == ("replay", "shipping is mended")
+    )[-1] == ("resume", "shipping is mended")
     page.goto("/admin/")
-    expect(page.get_by_text("No dead letter is open")).to_be_visible()
-    keep_picture(page, "operators-11-all-is-well")
+    expect(page.get_by_role("region", name="Dead letters").get_by_text("none waits")).to_be_visible()
+    keep_picture(page, "operators-10-all-is-well")
     audit = shop.audit()
     assert audit.returncode == 0, audit.stdout + audit.stderr
 

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
-from deadletters import admin_dry_runs, verdicts
+from deadletters import admin_dry_runs
 from deadletters.dry_runs import DryRun, GatewayCall, Told, Write
 from deadletters.errors import DeadLetterError
 from deadletters.models import DeadLetter, DeskEntry
@@ -86,7 +86,10 @@ def test_a_run_that_would_fail_shows_the_error_and_whether_it_is_the_old_one(ope
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ({"verdict": verdicts.BUSY, "exception": "OperationalError: deadlock"}, "not tried</span>"),
+        (
+            {"verdict": "It is busy.", "exception": "OperationalError: deadlock", "is_tried": False},
+            "not tried</span>",
+        ),
         ({"verdict": "It would wait: a gap is open."}, "not known</span>"),
     ],
 )

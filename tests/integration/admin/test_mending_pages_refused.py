@@ -159,7 +159,7 @@ def test_deciding_on_an_edit_needs_the_permission_for_it(settings, verb):
     address = reverse(f"admin:deadletters_letteredit_{verb}", args=[edit.id])
 
     assertContains(client.get(address), APPROVE, status_code=403)
-    with refused("eve", f"{verb} edit", lacks=APPROVE):
+    with refused("eve", verb, lacks=APPROVE):
         assertContains(client.post(address, {"reason": "because"}), APPROVE, status_code=403)
 
 
@@ -169,20 +169,21 @@ def test_approving_needs_the_permission_to_edit_that_type_too(settings):
     edit = an_edit(record_letter())
     address = reverse("admin:deadletters_letteredit_approve", args=[edit.id])
 
-    with refused("eve", "approve edit", lacks=EDIT_ORDER_PLACED):
+    with refused("eve", "approve", lacks=EDIT_ORDER_PLACED):
         assertContains(client.post(address, {"reason": "because"}), EDIT_ORDER_PLACED, status_code=403)
 
 
-def test_nobody_approves_his_own_edit(settings):
+@pytest.mark.parametrize("verb", ["approve", "decline"])
+def test_nobody_decides_on_his_own_edit(settings, verb):
     settings.LETTER_EDITING = settings.LETTER_EDITS_NEED_APPROVAL = True
     client = staff("eve", *LOOKS, EDIT, EDIT_ORDER_PLACED, APPROVE, SEE_PERSONAL_DATA)
     edit = an_edit(record_letter(), by="eve")
-    address = reverse("admin:deadletters_letteredit_approve", args=[edit.id])
+    address = reverse(f"admin:deadletters_letteredit_{verb}", args=[edit.id])
 
-    assertContains(client.get(address), "a second person has to approve it", status_code=403)
-    with refused("eve", "approve edit", lacks="second person"):
+    assertContains(client.get(address), "a second person has to approve or decline it", status_code=403)
+    with refused("eve", verb, lacks="second person"):
         page = client.post(address, {"reason": "because"})
-    assertContains(page, "a second person has to approve it", status_code=403)
+    assertContains(page, "a second person has to approve or decline it", status_code=403)
     assertNotContains(page, "Ask whoever", status_code=403)
 
 
@@ -194,7 +195,7 @@ def test_nobody_edits_or_approves_what_he_may_not_read(settings):
 
     for action, address in (
         ("edit", reverse("admin:deadletters_edit", args=[letter.id])),
-        ("approve edit", reverse("admin:deadletters_letteredit_approve", args=[edit.id])),
+        ("approve", reverse("admin:deadletters_letteredit_approve", args=[edit.id])),
     ):
         assertContains(client.get(address), SEE_PERSONAL_DATA, status_code=403)
         with refused("eve", action, lacks=SEE_PERSONAL_DATA):
@@ -279,6 +280,7 @@ def test_not_even_a_superuser_adds_changes_or_deletes(superuser, label):
         "DELETE FROM deadletters_deskentry",
         "TRUNCATE deadletters_deskentry",
         "UPDATE deadletters_letteraction SET by = 'mallory'",
+        "DELETE FROM deadletters_letteraction",
         "TRUNCATE deadletters_letteraction",
     ],
 )
@@ -288,6 +290,7 @@ def test_the_database_itself_refuses_to_change_what_was_written_down(statement):
 
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as at the commit
 
     assert DeskEntry.objects.get().by == "ada"
     assert LetterAction.objects.get().by == "ada"

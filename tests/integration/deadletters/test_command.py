@@ -2,12 +2,13 @@
 
 import io
 import json
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from deadletters.models import DeadLetter, LetterAction, Replay
+from deadletters.models import DeadLetter, LetterAction, LetterJob, Replay
 from tests.integration.admin.records import record_letter
 
 pytestmark = pytest.mark.django_db
@@ -82,7 +83,7 @@ def test_all_that_match_are_moved_after_a_question(monkeypatch):
     ("arguments", "said"),
     [
         (["replay"], "Which letters"),
-        (["replay", "nonsense"], "no letter's id"),
+        (["replay", "nonsense"], "no identifier"),
         (["show", "nonsense"], "no letter's id"),
         (["show", str(uuid4())], "There is no dead letter"),
         (["replay", str(uuid4()), "--service", "billing"], "not both"),
@@ -99,8 +100,59 @@ def test_a_wrong_call_says_what_is_wrong(arguments, said):
 
 def test_a_letter_that_is_refused_ends_the_command_with_an_error():
     good, bad = record_letter(), record_letter(body=b"\xff")
+    run("discard", good.id, "--reason", "a test")
 
+    with pytest.raises(CommandError, match="1 of 1 dead letters stay as they are"):
+        run("replay", bad.id)
     with pytest.raises(CommandError, match="1 of 2 dead letters stay as they are"):
-        run("replay", good.id, bad.id)
+        run("discard", good.id, bad.id, "--reason", "both")
 
-    assert (state_of(good), state_of(bad)) == ("replaying", "open")
+    assert (state_of(good), state_of(bad)) == ("discarded", "discarded")
+
+
+def test_several_are_replayed_by_a_bulk_job_that_the_command_need_not_wait_for():
+    letters = [record_letter() for _ in range(3)]
+
+    told = json.loads(run("replay", *(letter.id for letter in letters), "--no-wait", "--json", "--rate", "7"))
+
+    job = LetterJob.objects.get(id=told["job_id"])
+    assert (job.kind, job.state, job.rate, told["state"]) == ("replay", "running", 7, "running")
+    assert {state_of(letter) for letter in letters} == {"open"}
+
+
+def test_a_replay_later_is_a_job_too_and_is_not_waited_for():
+    letter = record_letter()
+
+    said = run("replay", letter.id, "--at", "2100-01-31T17:05")
+
+    assert "bulk job" in said
+    assert LetterJob.objects.get(filter__ids=[str(letter.id)]).begins_at == datetime(
+        2100, 1, 31, 17, 5, tzinfo=UTC
+    )
+    with pytest.raises(CommandError, match="which has passed"):
+        run("replay", letter.id, "--at", "2000-01-31")
+
+
+def test_groups_are_told_with_their_figures():
+    letter = record_letter()
+
+    told = {
+        line["fingerprint"]: line
+        for line in map(json.loads, run("groups", "--limit", "1000", "--json").splitlines())
+    }
+
+    group = told[letter.group_id]
+    assert group["open"] >= 1
+    assert letter.service in group["services"]
+    assert sum(group["deaths_by_hour"]) <= group["letters"]
+    assert letter.group_id in run("groups", "--all", "--limit", "1000")
+
+
+def test_a_letter_is_exported_as_a_test(tmp_path):
+    letter = record_letter()
+
+    printed = run("export", letter.id)
+    run("export", letter.id, "--to", tmp_path / "test_letter.py")
+
+    compile(printed, "test_letter.py", "exec")
+    assert (tmp_path / "test_letter.py").read_text() == printed

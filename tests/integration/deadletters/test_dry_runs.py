@@ -12,7 +12,11 @@ from uuid import uuid4
 import msgspec
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core import mail
+from django.test import Client
+from django.urls import reverse
+from pytest_django.asserts import assertContains
 
 from billing.models import Payment
 from contracts.billing import PaymentCaptured, VoidPayment
@@ -282,3 +286,16 @@ def test_a_payment_is_rehearsed_as_it_is_and_stays(gateway):
 
     assert run.exception.startswith("InvalidMessage: This service has no handler")
     assert Payment.objects.get(order_id=story.order_id).state == "authorized"
+
+
+def test_the_page_of_a_letter_tells_the_dry_run(gateway):
+    letter = KINDS["authorize"].letter()
+    client = Client()
+    client.force_login(User.objects.create_superuser(f"superuser-{uuid4().hex}"))
+
+    page = client.post(reverse("admin:deadletters_dry_run", args=[letter.id]))
+
+    assertContains(page, "It would succeed now, if the payment gateway answers as is assumed")
+    assertContains(page, "billing.payment_authorized.v1")
+    assertContains(page, "billing_payment")
+    assert gateway.calls == []

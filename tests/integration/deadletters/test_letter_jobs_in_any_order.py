@@ -104,16 +104,15 @@ class Story:
 
     def check(self) -> None:
         job = self.job
-        replays = Replay.objects.filter(letter__in=self.letters)
+        messages = [letter.message_id for letter in self.letters]
+        replays = Replay.objects.filter(letter__message_id__in=messages)
         by_job = list(replays.filter(job_id=self.job_id).values_list("letter_id", flat=True))
         assert len(by_job) == len(set(by_job)) == job.done
         assert replays.count() == job.done + self.taken_by_others
-        messages = [letter.message_id for letter in self.letters]
         rows = OutboxMessage.objects.using("default").filter(message_id__in=messages)
-        assert rows.count() == replays.count() == len(set(rows.values_list("message_id", flat=True)))
-        assert (
-            LetterAction.objects.filter(letter__in=self.letters, kind="replayed").count() == replays.count()
-        )
+        assert rows.count() == replays.count() == len(set(rows.values_list("headers__replay_id", flat=True)))
+        logged = LetterAction.objects.filter(letter__message_id__in=messages, kind="replayed")
+        assert logged.count() == replays.count()
         under_way_now = len(under_way(self.job_id))
         assert under_way_now <= max(sum(RAMP), letter_job_plan.most_open(job.rate))
         if job.stage < len(RAMP):
