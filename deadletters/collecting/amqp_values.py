@@ -13,10 +13,10 @@ LONGEST_TEXT = 200
 
 def to_json(value: Any) -> Any:
     """The value as JSON: bytes, decimals, times, odd floats, and texts that `jsonb` refuses are tagged."""
-    if value is None or isinstance(value, (bool, int)):
-        return value
     if isinstance(value, str):
         return value if is_plain(value) else {"$text": _base64(value.encode("utf-8", "surrogatepass"))}
+    if value is None or isinstance(value, int):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": str(value)}
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -33,15 +33,20 @@ def to_json(value: Any) -> Any:
 
 
 def _table(table: Mapping[Any, Any]) -> Any:
-    if all(isinstance(key, str) and is_plain(key) and not key.startswith("$") for key in table):
-        return {key: to_json(inner) for key, inner in table.items()}
-    return {"$table": [[to_json(key), to_json(inner)] for key, inner in table.items()]}
+    plain: dict[str, Any] = {}
+    for key, inner in table.items():
+        if not isinstance(key, str) or key[:1] == "$" or not is_plain(key):
+            return {"$table": [[to_json(key), to_json(inner)] for key, inner in table.items()]}
+        plain[key] = to_json(inner)
+    return plain
 
 
 def is_plain(text: str) -> bool:
     """Whether PostgreSQL can store the text: it has neither NUL nor half a surrogate pair."""
     if "\x00" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,7 @@ def own_frame(traceback: str) -> str:
     return ""
 
 
+@lru_cache(maxsize=1024)
 def _place(path: str) -> str:
     try:
         return str(Path(path).relative_to(_ROOT))

@@ -77,13 +77,16 @@ def read(received: Received, *, letter_id: UUID, now: datetime) -> Letter:
     last: Mapping[str, Any] = deaths[0] if deaths else {}
     envelope = envelope_of(headers)
     properties = {name: value for name, value in received.properties.items() if name != _HEADERS}
+    shown_headers, shown_properties = to_json(headers), to_json(properties)
     return Letter(
         id=letter_id,
-        death=_death(received, headers, properties, is_ours=envelope is not None),
+        death=_death(
+            received, headers, shown_headers, shown_properties=shown_properties, is_ours=envelope is not None
+        ),
         service=received.service,
         body=received.body,
-        headers=to_json(headers),
-        properties=to_json(properties),
+        headers=shown_headers,
+        properties=shown_properties,
         reason=column(last.get("reason")),
         deaths=to_json(deaths),
         message_id=_first_uuid(headers.get("message_id"), headers.get("id"), properties.get("message_id")),
@@ -176,13 +179,19 @@ def message_in(headers: Any, body: bytes) -> tuple[Envelope, dict[str, Any]]:
     return envelope, payload
 
 
-def _death(received: Received, headers: Mapping[str, Any], properties: Any, *, is_ours: bool) -> str:
+def _death(
+    received: Received, headers: Mapping[str, Any], shown: Any, *, shown_properties: Any, is_ours: bool
+) -> str:
     """What tells this death from every other one of the same queue.
 
     A message of ours that dies again has another attempt or replay id, so the time is left out: the broker dead-letters
     at least once, and copies of one death differ in it. Other bytes carry nothing that counts, so there it is kept.
     """
-    named = {name: value for name, value in headers.items() if name not in {*_CHANGING, "x-death"}}
+    left_out = {*_CHANGING, "x-death"}
+    if "$table" in shown:  # a name that is no name of JSON; then names cannot be told apart there
+        shown = to_json({name: value for name, value in headers.items() if name not in left_out})
+    else:
+        shown = {name: value for name, value in shown.items() if name not in left_out}
     deaths = headers.get("x-death")
     if is_ours and isinstance(deaths, list):
         deaths = [
@@ -191,7 +200,7 @@ def _death(received: Received, headers: Mapping[str, Any], properties: Any, *, i
             if isinstance(death, Mapping)
         ]
     told = msgspec.json.encode(
-        [received.service, to_json(named), to_json(deaths), to_json(properties)], order="deterministic"
+        [received.service, shown, to_json(deaths), shown_properties], order="deterministic"
     )
     return hashlib.sha256(told + b"\x00" + received.body).hexdigest()
 

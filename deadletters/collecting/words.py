@@ -39,8 +39,11 @@ def words_of(*, service: str, wire_type: str, exception: str, body: bytes) -> st
     if private is None:
         words = words_in(service, wire_type, exception.split(":", 1)[0])
     else:
-        known, said, secret = words_in(service, wire_type), words_in(exception), set(words_in(*private))
-        words = [*known, *(word for word in said if word not in secret), *words_in(*shown)]
+        said = words_in(exception)
+        if private:
+            secret = set(words_in(*private))
+            said = [word for word in said if word not in secret]
+        words = [*words_in(service, wire_type), *said, *words_in(*shown)]
     return " ".join(list(dict.fromkeys(words))[:MOST_WORDS])
 
 
