@@ -19,9 +19,10 @@ _TRACEBACK = "".join(
 
 def main() -> None:
     django.setup()
-    from deadletters import storing, tallies
-    from deadletters.failures import Failures
-    from deadletters.reading import read
+    from deadletters import tallies
+    from deadletters.collecting import storing
+    from deadletters.collecting.failures import Failures
+    from deadletters.collecting.reading import read
     from messaging.envelope import new_message_id, utc_now
 
     failures = Failures()
@@ -54,7 +55,7 @@ def _received(count: int) -> list[object]:
     from benchmarks.messages import SERVICE
     from contracts.inventory import ReserveStock
     from contracts.values import Line
-    from deadletters.reading import Received
+    from deadletters.collecting.reading import Received
     from messaging.envelope import utc_now
     from messaging.models import FailedAttempt
 

@@ -14,8 +14,8 @@ from contracts.inventory import ReleaseStock, ReserveStock
 from contracts.message import Command
 from contracts.shipping import BookShipment, CancelShipment
 from contracts.values import Address, Line, Money
-from deadletters.fingerprint import fingerprint
-from deadletters.words import words_of
+from deadletters.collecting.fingerprint import fingerprint
+from deadletters.collecting.words import words_of
 from messaging.envelope import Envelope
 
 DAYS = 30

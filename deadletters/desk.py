@@ -14,10 +14,11 @@ import msgspec
 from django.conf import settings
 from django.db import transaction
 
-from deadletters import desk_log, letter_jobs, services
+from deadletters import desk_log, services
 from deadletters.errors import NotPermitted, WrongFilter, WrongMove, WrongRequest
 from deadletters.filtering import LetterFilter
-from deadletters.letter_jobs import NEEDED
+from deadletters.jobs import letter_jobs
+from deadletters.jobs.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
 from deadletters.outgoing import SERVICE
 from deadletters.services import Asked, Outcome

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from django.db.models import QuerySet
 
-from deadletters.amqp_values import is_plain
+from deadletters.collecting.amqp_values import is_plain
 from deadletters.errors import WrongFilter
 from deadletters.models import DeadLetter
 from deadletters.searching import narrowed

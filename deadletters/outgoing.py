@@ -10,8 +10,8 @@ import msgspec
 from contracts.message import Command
 from contracts.operations import AdvanceLetterJob
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
-from deadletters.amqp_values import readable
-from deadletters.reading import OfSaga, came_by, message_in
+from deadletters.collecting.amqp_values import readable
+from deadletters.collecting.reading import OfSaga, came_by, message_in
 from eventstore.store import Statement
 from messaging import topology
 from messaging.envelope import Envelope, new_message_id

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.db import connections, transaction
 
-from deadletters.amqp_values import column
+from deadletters.collecting.amqp_values import column
 from messaging.idempotency import action_key
 
 _OLD = "closed_at < now() - %s * interval '1 day'"

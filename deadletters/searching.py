@@ -14,8 +14,8 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import BooleanField, Count, F, Func, Q, QuerySet, Value
 
+from deadletters.collecting.words import query_of, words_in
 from deadletters.models import DeadLetter
-from deadletters.words import query_of, words_in
 
 LOOKED_AT = 5_000
 """The newest letters that are asked how common a text is."""

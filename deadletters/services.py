@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 
 from deadletters import statements
+from deadletters.collecting.reading import envelope_of, is_sagas_own, saga_command
 from deadletters.errors import ReasonMissing, Unreplayable
 from deadletters.models import DeadLetter
 from deadletters.outgoing import SERVICE, bring_wake_ups_forward, note_discarded_letter, replay_of
-from deadletters.reading import envelope_of, is_sagas_own, saga_command
 from deadletters.statements import answers
 from messaging.envelope import new_message_id
 from messaging.outbox_rows import OutgoingMessage

@@ -1,8 +1,8 @@
 """What the operator's desk reacts to."""
 
 from contracts.operations import AdvanceLetterJob, ReplaySucceeded
-from deadletters import letter_jobs
 from deadletters import services as dead_letters
+from deadletters.jobs import letter_jobs
 from messaging.handling import handles
 from messaging.unit_of_work import current
 

@@ -7,7 +7,8 @@ import msgspec
 from celery import Celery
 from celery.schedules import crontab
 
-from deadletters import letter_jobs, tallies
+from deadletters import tallies
+from deadletters.jobs import letter_jobs
 from messaging.envelope import utc_now
 from operations.pruning import prune
 

@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from contracts.message import Message
-from deadletters.dry_runs import rehearses
+from deadletters.rehearsals.dry_runs import rehearses
 from messaging.envelope import Envelope
 from sagas.batch import Incoming, handle_batch, saga_of
 from sagas.handlers import MESSAGE_TYPES, SERVICE

@@ -11,12 +11,12 @@ from django_celery_results.models import TaskResult
 
 from contracts.sagas import CheckDeadlines
 from deadletters import desk
+from deadletters.collecting.failures import Failures
+from deadletters.collecting.reading import Received, read
+from deadletters.collecting.storing import store
 from deadletters.desk import Operator
-from deadletters.failures import Failures
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter, LetterAction, LetterJob, Replay
-from deadletters.reading import Received, read
-from deadletters.storing import store
 from messaging.envelope import new_message_id, utc_now
 from sagas.models import SagaRecord
 from tests.builders import an_envelope

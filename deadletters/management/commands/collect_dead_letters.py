@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from deadletters.collector import DATABASE, NAME, Collector
+from deadletters.collecting.collector import DATABASE, NAME, Collector
 from messaging.database import name_sessions
 from messaging.process_port import process_port
 from messaging.topology import TopologyError

@@ -14,11 +14,12 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deadletters import desk, exporting, tallies, telling
+from deadletters import desk, tallies, telling
 from deadletters.errors import DeadLetterError
 from deadletters.filtering import LetterFilter
-from deadletters.letter_job_progress import progress
+from deadletters.jobs.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterGroup, LetterJob
+from deadletters.rehearsals import exporting
 
 _HELP = {
     "replay": "send the messages again to where they died",

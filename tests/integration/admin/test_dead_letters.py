@@ -8,9 +8,9 @@ import pytest
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
-from deadletters.admin_letters import DeadLetterAdmin
+from deadletters.admin.letters import DeadLetterAdmin
+from deadletters.collecting.words import words_of
 from deadletters.models import DeadLetter, LetterAction
-from deadletters.words import words_of
 from eventstore import admin_history
 from tests.integration.admin.records import EMAIL, NOON, record_letter
 
@@ -155,7 +155,7 @@ def test_the_list_says_in_words_and_as_a_number_what_it_shows(superuser):
 def test_more_letters_than_are_listed_are_counted_by_their_tallies(superuser, monkeypatch):
     letters = [record_letter(service="notifications") for _ in range(3)]
     monkeypatch.setattr(admin_history, "MOST_LISTED", 2)
-    monkeypatch.setattr("deadletters.admin_filters.MOST_LISTED", 2)
+    monkeypatch.setattr("deadletters.admin.filters.MOST_LISTED", 2)
 
     page = superuser.get(reverse(LIST), {"service": "notifications"})
 

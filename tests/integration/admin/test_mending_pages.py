@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
-from deadletters import admin_acts
+from deadletters.admin import acts
 from deadletters.models import DeadLetter, DeskEntry, LetterGroup, LetterJob, Replay
 from tests.integration.admin.people import DISCARD, LOOKS, REPLAY, staff
 from tests.integration.admin.records import NOON, STREET, TOKEN, record_letter
@@ -275,7 +275,7 @@ def test_when_letters_have_come_meanwhile_the_page_asks_again(operator):
 
 
 def test_of_many_letters_the_number_has_to_be_typed(operator, monkeypatch):
-    monkeypatch.setattr(admin_acts, "TYPED_FROM", 2)
+    monkeypatch.setattr(acts, "TYPED_FROM", 2)
     for _ in range(3):
         record_letter(service="billing")
 

@@ -7,10 +7,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
-from deadletters import admin_dry_runs
-from deadletters.dry_runs import DryRun, GatewayCall, Told, Write
+from deadletters.admin import dry_runs
 from deadletters.errors import DeadLetterError
 from deadletters.models import DeadLetter, DeskEntry
+from deadletters.rehearsals.dry_runs import DryRun, GatewayCall, Told, Write
 from tests.integration.admin.people import LOOKS, REPLAY, SEE_PERSONAL_DATA, staff
 from tests.integration.admin.records import STREET, TOKEN, placed, record_letter
 
@@ -32,7 +32,7 @@ def finds(monkeypatch):
 
     def finds_(letter: DeadLetter, **found: object) -> None:
         run = DryRun(letter_id=letter.id, service=letter.service, type=letter.type, **found)
-        monkeypatch.setattr(admin_dry_runs, "dry_run", lambda letter_id: run)
+        monkeypatch.setattr(dry_runs, "dry_run", lambda letter_id: run)
 
     return finds_
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_tried_is_answered_in_words(operator, monkeypatch):
     def refuse(letter_id: UUID) -> DryRun:
         raise DeadLetterError("The service's database is away.")
 
-    monkeypatch.setattr(admin_dry_runs, "dry_run", refuse)
+    monkeypatch.setattr(dry_runs, "dry_run", refuse)
 
     assertContains(operator.post(address(letter.id)), "database is away", status_code=422)
     assertContains(operator.post(address(uuid4())), "There is no dead letter", status_code=404)

@@ -6,13 +6,13 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from contracts.operations import AdvanceLetterJob, ReplaySucceeded
-from deadletters import letter_jobs
+from deadletters.collecting.failures import Attempt, Failure, Failures
+from deadletters.collecting.reading import Letter, Received, read
+from deadletters.collecting.storing import store
 from deadletters.desk import Operator
-from deadletters.failures import Attempt, Failure, Failures
 from deadletters.filtering import LetterFilter
+from deadletters.jobs import letter_jobs
 from deadletters.models import DeadLetter, LetterJob, Replay
-from deadletters.reading import Letter, Received, read
-from deadletters.storing import store
 from messaging.consumer import consume
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.models import OutboxMessage

@@ -16,7 +16,7 @@ from django.db import connections
 from kombu import Connection
 
 from contracts.message import Message
-from deadletters.collector import Collector
+from deadletters.collecting.collector import Collector
 from deadletters.models import DeadLetter
 from launcher import environment as environments
 from messaging import topology

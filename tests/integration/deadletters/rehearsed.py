@@ -18,10 +18,10 @@ from contracts.message import Message
 from contracts.operations import AdvanceLetterJob, ReplaySucceeded
 from contracts.orders import CancelOrder, ConfirmOrder
 from contracts.shipping import BookShipment, CancelShipment
-from deadletters.failures import Failures
+from deadletters.collecting.failures import Failures
+from deadletters.collecting.reading import Received, read
+from deadletters.collecting.storing import store
 from deadletters.models import DeadLetter
-from deadletters.reading import Received, read
-from deadletters.storing import store
 from messaging.consumer import consume
 from messaging.envelope import Envelope, new_message_id, utc_now
 from orders.services import place_order

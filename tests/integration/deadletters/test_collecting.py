@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, connections
 
-from deadletters import failures, storing
+from deadletters.collecting import failures, storing
 from deadletters.models import DeadLetter, Replay
 from messaging.envelope import utc_now
 from messaging.models import FailedAttempt, OutboxMessage
@@ -143,7 +143,7 @@ def test_a_failure_that_cannot_be_read_now_is_filled_in_later(
     monkeypatch.setattr(
         failures.Failures, "of", lambda self, *given: None if is_away[0] else asked(self, *given)
     )
-    monkeypatch.setattr("deadletters.collector.FILL_IN_EVERY", 0.1)
+    monkeypatch.setattr("deadletters.collecting.collector.FILL_IN_EVERY", 0.1)
     dying.of_message("inventory", command, envelope)
     start_collector()
 
@@ -356,7 +356,7 @@ def test_whether_to_replay_by_itself_waits_for_the_failure(dying, start_collecto
     monkeypatch.setattr(
         failures.Failures, "of", lambda self, *given: None if is_away[0] else asked(self, *given)
     )
-    monkeypatch.setattr("deadletters.collector.FILL_IN_EVERY", 0.1)
+    monkeypatch.setattr("deadletters.collecting.collector.FILL_IN_EVERY", 0.1)
     dying.by_delivery_limit("inventory", command, envelope)
     start_collector()
     assert letter_of(envelope.message_id).state == "open"
@@ -371,7 +371,7 @@ def test_whether_to_replay_by_itself_waits_for_the_failure(dying, start_collecto
 
 
 def test_a_batch_takes_as_many_statements_for_a_hundred_letters_as_for_one(django_assert_max_num_queries):
-    from deadletters.reading import Received, read
+    from deadletters.collecting.reading import Received, read
     from messaging.envelope import new_message_id
 
     def letters(count: int):

@@ -20,8 +20,8 @@ from pytest_django.asserts import assertContains
 
 from billing.models import Payment
 from contracts.billing import PaymentCaptured, VoidPayment
-from deadletters import dry_runs
-from deadletters.dry_runs import dry_run
+from deadletters.rehearsals import dry_runs
+from deadletters.rehearsals.dry_runs import dry_run
 from inventory import services as inventory
 from launcher import environment as environments
 from messaging.consumer import consume

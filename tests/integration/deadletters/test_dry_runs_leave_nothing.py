@@ -9,10 +9,10 @@ import pytest
 from django.conf import settings
 from django.db import connections, transaction
 
-from deadletters import stage
-from deadletters.dry_runs import dry_run
 from deadletters.errors import InTransaction
 from deadletters.models import LetterGroup
+from deadletters.rehearsals import stage
+from deadletters.rehearsals.dry_runs import dry_run
 from messaging import failpoints
 from messaging.envelope import utc_now
 from messaging.handling import handlers_of

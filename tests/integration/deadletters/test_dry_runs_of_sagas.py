@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.sagas import CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter
-from deadletters.dry_runs import dry_run
+from deadletters.rehearsals.dry_runs import dry_run
 from messaging.envelope import utc_now
 from sagas.batch import handle_batch
 from sagas.models import StepRecord

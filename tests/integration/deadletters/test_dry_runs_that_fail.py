@@ -9,8 +9,8 @@ import pytest
 from contracts.billing import AuthorizePayment
 from contracts.inventory import ReserveStock
 from contracts.message import Event, Message
-from deadletters.dry_runs import dry_run
 from deadletters.models import DeadLetter
+from deadletters.rehearsals.dry_runs import dry_run
 from messaging.consumer import consume
 from messaging.envelope import utc_now
 from messaging.errors import PermanentError

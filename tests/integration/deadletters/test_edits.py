@@ -14,9 +14,10 @@ from django.db import connections
 from billing.models import Payment
 from contracts.catalogue import MESSAGE_TYPES
 from contracts.operations import ReplaySucceeded
-from deadletters import edits, permissions, services
+from deadletters import permissions, services
 from deadletters.desk import Operator
-from deadletters.edits import approve, check, decline, edit
+from deadletters.editing import edits
+from deadletters.editing.edits import approve, check, decline, edit
 from deadletters.errors import InvalidEdit, NotPermitted, ReasonMissing, WrongMove
 from deadletters.models import DeadLetter, DeskEntry, LetterAction, LetterEdit, Replay
 from messaging.consumer import consume

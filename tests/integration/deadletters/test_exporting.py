@@ -12,10 +12,10 @@ import pytest
 
 from contracts.billing import AuthorizePayment
 from contracts.shipping import BookShipment
-from deadletters import exporting
-from deadletters.dry_runs import handle
 from deadletters.errors import Unreplayable
 from deadletters.models import DeadLetter
+from deadletters.rehearsals import exporting
+from deadletters.rehearsals.dry_runs import handle
 from messaging.errors import PermanentError
 from messaging.handling import handlers_of
 from tests.builders import LONDON, TWO_MUGS, authorize_payment, reserve_stock

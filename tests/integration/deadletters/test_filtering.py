@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deadletters import searching, services, tallies
+from deadletters.collecting.storing import fill_in
 from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter
-from deadletters.storing import fill_in
 from messaging.envelope import utc_now
 from tests.builders import reserve_stock
 from tests.integration.deadletters.true_counts import Recorded, a_death, stored
@@ -136,7 +136,7 @@ def test_nothing_that_is_typed_is_an_error_of_the_database(text, name, state):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=ODD, exception=ODD)
 def test_nothing_that_a_letter_says_keeps_it_from_being_stored(text, exception):
-    from deadletters.amqp_values import readable
+    from deadletters.collecting.amqp_values import readable
 
     body = json.dumps([[{text: [text, {"sku": text}]}], {}, {}]).encode()
 

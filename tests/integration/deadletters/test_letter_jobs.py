@@ -12,10 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from django_celery_results.models import TaskResult
 
 from contracts.operations import AdvanceLetterJob
-from deadletters import desk, letter_jobs, services
+from deadletters import desk, services
 from deadletters.errors import JobEnded, WrongMove
 from deadletters.filtering import LetterFilter
-from deadletters.letter_job_progress import progress
+from deadletters.jobs import letter_jobs
+from deadletters.jobs.letter_job_progress import progress
 from deadletters.models import DeadLetter, DeskEntry, LetterAction, LetterJob, LetterTally, Replay
 from messaging.consumer import consume
 from messaging.envelope import utc_now

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from deadletters import desk, letter_job_plan, letter_jobs, services
+from deadletters import desk, services
+from deadletters.jobs import letter_job_plan, letter_jobs
 from deadletters.models import DeadLetter, LetterAction, LetterJob, Replay
 from messaging.envelope import utc_now
 from messaging.models import OutboxMessage

@@ -12,11 +12,11 @@ from django.db.utils import InternalError
 from contracts.operations import ReplaySucceeded
 from contracts.sagas import CheckDeadlines
 from deadletters import services
+from deadletters.collecting.failures import Failures
+from deadletters.collecting.reading import Received, read
+from deadletters.collecting.storing import store
 from deadletters.errors import ReasonMissing
-from deadletters.failures import Failures
 from deadletters.models import DeadLetter, LetterAction, Replay
-from deadletters.reading import Received, read
-from deadletters.storing import store
 from messaging.consumer import consume
 from messaging.envelope import new_message_id, utc_now
 from messaging.models import OutboxMessage

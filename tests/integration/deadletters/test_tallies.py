@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from deadletters import services, tallies
+from deadletters.collecting.storing import fill_in
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterTally, Replay
 from deadletters.pruning import prune_closed
-from deadletters.storing import fill_in
 from messaging.envelope import utc_now
 from tests.at_once import at_once
 from tests.builders import reserve_stock

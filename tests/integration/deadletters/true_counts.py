@@ -7,10 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 from contracts.message import Message
-from deadletters.failures import Attempt, Failure, Failures
-from deadletters.reading import Letter, Received, read
+from deadletters.collecting.failures import Attempt, Failure, Failures
+from deadletters.collecting.reading import Letter, Received, read
+from deadletters.collecting.storing import store
 from deadletters.statements import answers
-from deadletters.storing import store
 from messaging.envelope import new_message_id, utc_now
 from tests.builders import an_envelope, reserve_stock
 

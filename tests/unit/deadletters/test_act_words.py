@@ -2,7 +2,7 @@
 
 import pytest
 
-from deadletters.act_words import plan, words_of
+from deadletters.admin.act_words import plan, words_of
 from deadletters.models import LetterJob
 from deadletters.tallies import Counted
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deadletters.editing import LARGEST, FieldChange, changes, check_edit, parsed
+from deadletters.editing.changes import LARGEST, FieldChange, changes, check_edit, parsed
 from deadletters.errors import InvalidEdit
 from tests.builders import authorize_payment, reserve_stock
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deadletters import job_words
+from deadletters.admin import job_words
 from deadletters.models import LetterJob
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

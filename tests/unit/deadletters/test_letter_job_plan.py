@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deadletters.letter_job_plan import (
+from deadletters.jobs.letter_job_plan import (
     AHEAD,
     CHUNK,
     CameBack,

@@ -5,7 +5,7 @@ import pytest
 from contracts.billing import AuthorizePayment
 from contracts.catalogue import MESSAGE_TYPES
 from contracts.orders import OrderPlaced
-from deadletters.message_fields import fields_of
+from deadletters.editing.message_fields import fields_of
 
 
 def test_nested_fields_come_after_what_they_are_in_with_their_whole_path():

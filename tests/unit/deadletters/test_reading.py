@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deadletters.amqp_values import is_storable, to_json
-from deadletters.fingerprint import fingerprint, own_frame
-from deadletters.reading import Received, came_by, read
+from deadletters.collecting.amqp_values import is_storable, to_json
+from deadletters.collecting.fingerprint import fingerprint, own_frame
+from deadletters.collecting.reading import Received, came_by, read
 from messaging.envelope import new_message_id
 from tests.builders import NOON, a_step_key, an_envelope, reserve_stock
 

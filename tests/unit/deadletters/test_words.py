@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deadletters import words
-from deadletters.words import LARGEST_BODY, MOST_WORDS, query_of, words_in
+from deadletters.collecting import words
+from deadletters.collecting.words import LARGEST_BODY, MOST_WORDS, query_of, words_in
 from tests.builders import ADA, LONDON, order_placed
 
 ORDER = UUID("0192f3a1-20ff-7835-82aa-eaac92dac109")

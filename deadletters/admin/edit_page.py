@@ -12,11 +12,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from contracts.catalogue import MESSAGE_TYPES
-from deadletters import edits
-from deadletters.admin_dry_runs import no_such_letter
-from deadletters.admin_operator import forbidden, operator_of, page, said
+from deadletters.admin.dry_runs import no_such_letter
+from deadletters.admin.operator import forbidden, operator_of, page, said
+from deadletters.editing import edits
+from deadletters.editing.message_fields import fields_of
 from deadletters.errors import DeadLetterError, InvalidEdit, NotPermitted
-from deadletters.message_fields import fields_of
 from deadletters.models import DeadLetter, LetterEdit
 from deadletters.permissions import EDIT, SEE_PERSONAL_DATA, to_edit
 

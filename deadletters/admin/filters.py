@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from deadletters import tallies
-from deadletters.amqp_values import is_plain
+from deadletters.collecting.amqp_values import is_plain
 from deadletters.errors import WrongFilter
 from deadletters.filtering import NAMES, LetterFilter
 from deadletters.models import DeadLetter, LetterGroup

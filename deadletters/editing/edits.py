@@ -15,13 +15,13 @@ from django.conf import settings
 from django.db import Error, connections, transaction
 
 from deadletters import desk_log, statements
+from deadletters.collecting.reading import message_in
 from deadletters.desk import Operator
-from deadletters.editing import FieldChange, changes, check_edit, parsed
+from deadletters.editing.changes import FieldChange, changes, check_edit, parsed
 from deadletters.errors import InvalidEdit, NotPermitted, ReasonMissing, Unreplayable, WrongMove
 from deadletters.models import DeadLetter, LetterAction, LetterEdit
 from deadletters.outgoing import SERVICE, replay_of
 from deadletters.permissions import APPROVE, EDIT, SEE_PERSONAL_DATA, to_edit
-from deadletters.reading import message_in
 from deadletters.statements import answers
 from eventstore.admin_privacy import masked
 from messaging.database import is_away

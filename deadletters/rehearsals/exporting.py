@@ -8,9 +8,9 @@ from uuid import UUID
 
 import msgspec
 
+from deadletters.collecting.reading import message_in
 from deadletters.errors import Unreplayable
 from deadletters.models import DeadLetter
-from deadletters.reading import message_in
 from eventstore.admin_privacy import masked
 
 _WIDTH = 110
@@ -24,7 +24,7 @@ import json
 
 import pytest
 
-from deadletters.dry_runs import handle
+from deadletters.rehearsals.dry_runs import handle
 
 pytestmark = pytest.mark.usefixtures("committed")
 

@@ -5,11 +5,18 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from deadletters.admin_addresses import EDIT, GROUP, JOB, LETTER, page_link
-from deadletters.admin_edits import STATE_TONES as EDIT_TONES
-from deadletters.admin_words import REPLAY_TONES, STATE_TONES, has_died, problem_of, quoted, type_of
-from deadletters.letter_body import shown_body
-from deadletters.letter_story import MOST_FOLLOWERS, Story, attempts_of, held_behind, other_letters, story_of
+from deadletters.admin.addresses import EDIT, GROUP, JOB, LETTER, page_link
+from deadletters.admin.edits import STATE_TONES as EDIT_TONES
+from deadletters.admin.letter_body import shown_body
+from deadletters.admin.letter_story import (
+    MOST_FOLLOWERS,
+    Story,
+    attempts_of,
+    held_behind,
+    other_letters,
+    story_of,
+)
+from deadletters.admin.words import REPLAY_TONES, STATE_TONES, has_died, problem_of, quoted, type_of
 from deadletters.models import DeadLetter, LetterAction, LetterEdit, Replay
 from eventstore.admin_columns import Tone, badge, json_block, moment, page_of
 from eventstore.private_text import scrubbed

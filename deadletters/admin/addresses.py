@@ -9,7 +9,7 @@ from django.utils.html import format_html
 
 from deadletters.desk import PERMISSIONS
 from deadletters.filtering import LetterFilter
-from deadletters.letter_jobs import NEEDED
+from deadletters.jobs.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
 
 LETTERS = "admin:deadletters_deadletter_changelist"

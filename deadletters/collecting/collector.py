@@ -17,9 +17,9 @@ from django.db import Error, connections
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from deadletters import storing
-from deadletters.failures import Failures
-from deadletters.reading import Letter, Received, bare, read
+from deadletters.collecting import storing
+from deadletters.collecting.failures import Failures
+from deadletters.collecting.reading import Letter, Received, bare, read
 from messaging import metrics, topology, vitality
 from messaging.database import is_away, is_repeatable
 from messaging.envelope import new_message_id, utc_now

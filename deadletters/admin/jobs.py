@@ -14,14 +14,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from deadletters import job_words
-from deadletters.act_words import words_of
-from deadletters.admin_addresses import letters_address
-from deadletters.admin_operator import seen_by
-from deadletters.admin_steering import VERBS, steer, verbs_for
-from deadletters.admin_words import problem_of, type_of
+from deadletters.admin import job_words
+from deadletters.admin.act_words import words_of
+from deadletters.admin.addresses import letters_address
+from deadletters.admin.operator import seen_by
+from deadletters.admin.steering import VERBS, steer, verbs_for
+from deadletters.admin.words import problem_of, type_of
 from deadletters.filtering import LetterFilter
-from deadletters.letter_job_progress import progress
+from deadletters.jobs.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterJob, Replay
 from eventstore.admin_columns import Tone, badge, page_of, time_column
 from eventstore.admin_history import HistoryAdmin

@@ -1,6 +1,6 @@
 """A dry run in one plain sentence, for whoever has to decide about the letter."""
 
-from deadletters.rehearsal import End, Handled
+from deadletters.rehearsals.rehearsal import End, Handled
 
 AWAY = "The database of {service} does not answer at present, so nothing could be tried."
 BUSY = "Somebody else holds rows that it needs, so nothing could be tried: try again in a moment."

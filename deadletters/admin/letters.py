@@ -17,8 +17,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from deadletters import admin_letter_page, tallies
-from deadletters.admin_addresses import (
+from deadletters import tallies
+from deadletters.admin import letter_page
+from deadletters.admin.addresses import (
     GROUP,
     LETTER,
     act_address,
@@ -28,12 +29,12 @@ from deadletters.admin_addresses import (
     page_link,
     with_query,
 )
-from deadletters.admin_filters import LETTER_FILTERS, LetterChangeList, LetterPaginator, chosen_letters
-from deadletters.admin_mending import mending_urls
-from deadletters.admin_words import STATE_TONES, problem_of, type_of
+from deadletters.admin.filters import LETTER_FILTERS, LetterChangeList, LetterPaginator, chosen_letters
+from deadletters.admin.mending import mending_urls
+from deadletters.admin.words import STATE_TONES, problem_of, type_of
 from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
-from deadletters.letter_jobs import NEEDED
+from deadletters.jobs.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
 from eventstore.admin_columns import badge, page_of, time_column
 from eventstore.admin_history import HistoryAdmin
@@ -192,7 +193,7 @@ class DeadLetterAdmin(HistoryAdmin):
             letter_id = UUID(object_id)
         except ValueError:
             return None
-        beginning = Substr("body", 1, admin_letter_page.MOST_READ, output_field=BinaryField())
+        beginning = Substr("body", 1, letter_page.MOST_READ, output_field=BinaryField())
         found = self.get_queryset(request).select_related("group", "follows").filter(id=letter_id)
         letter: Any = (
             found.defer("body", "words", *(f"follows__{name}" for name in ("body", "words", "headers")))
@@ -208,7 +209,7 @@ class DeadLetterAdmin(HistoryAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         letter = kwargs["obj"]
-        context.update(admin_letter_page.told(letter, is_hidden=self.hides_from(request), now=timezone.now()))
+        context.update(letter_page.told(letter, is_hidden=self.hides_from(request), now=timezone.now()))
         context.update(
             title=f"Dead letter: {type_of(letter)}",
             subtitle=None,

@@ -10,13 +10,13 @@ import msgspec
 from django.conf import settings
 
 from deadletters import statements
+from deadletters.collecting.failures import Attempt, Failure, Failures
+from deadletters.collecting.fingerprint import Fingerprint, fingerprint
+from deadletters.collecting.reading import DELIVERY_LIMIT, Letter, envelope_of
+from deadletters.collecting.words import words_of
 from deadletters.errors import Unreplayable
-from deadletters.failures import Attempt, Failure, Failures
-from deadletters.fingerprint import Fingerprint, fingerprint
 from deadletters.outgoing import SERVICE, bring_wake_ups_forward, note_dead_letter, replay_of
-from deadletters.reading import DELIVERY_LIMIT, Letter, envelope_of
 from deadletters.statements import answers
-from deadletters.words import words_of
 from messaging.envelope import new_message_id
 from messaging.failpoints import failpoint
 from messaging.outbox_rows import OutgoingMessage

@@ -7,7 +7,7 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 
-from deadletters.act_words import ActWords
+from deadletters.admin.act_words import ActWords
 from deadletters.tallies import Counted
 
 FASTEST = 1_000

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from contracts.catalogue import MESSAGE_TYPES
-from deadletters.amqp_values import is_storable
+from deadletters.collecting.amqp_values import is_storable
 from deadletters.errors import InvalidEdit
 
 LARGEST = 256 * 1024

@@ -12,12 +12,13 @@ from uuid import UUID
 import msgspec
 from django.db.models import Q, QuerySet
 
-from deadletters import letter_job_plan as plan
-from deadletters import letter_job_statements, services
+from deadletters import services
 from deadletters.errors import WrongMove
 from deadletters.filtering import LetterFilter
-from deadletters.letter_job_plan import Pace
-from deadletters.letter_job_progress import Outcomes, keep_result, outcomes_of, progress, progress_with
+from deadletters.jobs import letter_job_plan as plan
+from deadletters.jobs import letter_job_statements
+from deadletters.jobs.letter_job_plan import Pace
+from deadletters.jobs.letter_job_progress import Outcomes, keep_result, outcomes_of, progress, progress_with
 from deadletters.models import DeadLetter, LetterJob, Replay
 from deadletters.outgoing import SERVICE, take_wake_up_back, wake_up
 from deadletters.services import Asked

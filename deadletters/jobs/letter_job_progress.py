@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from deadletters import letter_job_statements
 from deadletters.errors import JobEnded
-from deadletters.letter_job_plan import CameBack
+from deadletters.jobs import letter_job_statements
+from deadletters.jobs.letter_job_plan import CameBack
 from deadletters.models import LetterJob
 from deadletters.statements import answers
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from deadletters.amqp_values import column, is_storable, to_json
+from deadletters.collecting.amqp_values import column, is_storable, to_json
 from deadletters.errors import Unreplayable
 from messaging.envelope import Envelope
 from messaging.errors import InvalidMessage

@@ -12,8 +12,8 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from deadletters import edits
-from deadletters.admin_operator import forbidden, operator_of, page, said
+from deadletters.admin.operator import forbidden, operator_of, page, said
+from deadletters.editing import edits
 from deadletters.errors import DeadLetterError, NotPermitted
 from deadletters.models import LetterEdit
 from deadletters.permissions import APPROVE, SEE_PERSONAL_DATA, to_edit

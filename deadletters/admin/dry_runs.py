@@ -11,14 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deadletters import desk_log
-from deadletters.admin_operator import operator_of, page, refuse, said, seen_by
+from deadletters.admin.letter_body import MOST_VALUES
+from deadletters.admin.operator import operator_of, page, refuse, said, seen_by
+from deadletters.collecting.reading import message_in
 from deadletters.desk import PERMISSIONS, Kind
-from deadletters.dry_runs import DryRun, dry_run
 from deadletters.errors import DeadLetterError, Unreplayable
-from deadletters.letter_body import MOST_VALUES
 from deadletters.models import DeadLetter
 from deadletters.permissions import SEE_PERSONAL_DATA
-from deadletters.reading import message_in
+from deadletters.rehearsals.dry_runs import DryRun, dry_run
 from eventstore.admin_columns import Tone
 from eventstore.admin_privacy import masked, private_values
 from eventstore.private_text import scrubbed

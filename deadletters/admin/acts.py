@@ -16,11 +16,11 @@ from django.utils import timezone
 from django.utils.text import Truncator
 
 from deadletters import desk, tallies
-from deadletters.act_words import ActWords, plan, words_of
-from deadletters.admin_act_form import ActForm
-from deadletters.admin_addresses import JOB, LETTER, LETTERS, letters_address
-from deadletters.admin_operator import forbidden, operator_of, page, refuse, said, seen_by
-from deadletters.admin_words import problem_of, type_of
+from deadletters.admin.act_form import ActForm
+from deadletters.admin.act_words import ActWords, plan, words_of
+from deadletters.admin.addresses import JOB, LETTER, LETTERS, letters_address
+from deadletters.admin.operator import forbidden, operator_of, page, refuse, said, seen_by
+from deadletters.admin.words import problem_of, type_of
 from deadletters.errors import DeadLetterError, NotPermitted, WrongFilter
 from deadletters.filtering import NAMES, LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterJob

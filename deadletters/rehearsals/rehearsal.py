@@ -16,9 +16,9 @@ from django.db import Error, connections
 
 from contracts.message import Message
 from contracts.operations import ReplaySucceeded
-from deadletters import stage
+from deadletters.collecting.reading import message_in
 from deadletters.errors import Unreplayable
-from deadletters.reading import message_in
+from deadletters.rehearsals import stage
 from eventstore.errors import ConcurrentAppend
 from messaging import idempotency, retention, topology
 from messaging.breaker import Asking

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from deadletters.desk import MOST_AT_ONCE, PERMISSIONS
-from deadletters.letter_jobs import NEEDED
+from deadletters.jobs.letter_jobs import NEEDED
 from deadletters.models import DeadLetter, LetterJob
 from deadletters.tallies import Counted
 

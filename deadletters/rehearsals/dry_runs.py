@@ -6,11 +6,11 @@ import msgspec
 from django.conf import settings
 from django.db import Error, connections
 
-from deadletters import verdicts
+from deadletters.collecting.fingerprint import fingerprint
 from deadletters.errors import InTransaction, Unreplayable
-from deadletters.fingerprint import fingerprint
 from deadletters.models import DeadLetter
-from deadletters.rehearsal import End, GatewayCall, Told, Write, handle, rehearses
+from deadletters.rehearsals import verdicts
+from deadletters.rehearsals.rehearsal import End, GatewayCall, Told, Write, handle, rehearses
 from messaging.attempts import written
 from messaging.database import is_away, is_busy, is_repeatable
 

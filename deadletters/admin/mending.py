@@ -5,10 +5,10 @@ from typing import Any
 from django.contrib.admin import ModelAdmin
 from django.urls import URLPattern, path
 
-from deadletters import admin_edits, admin_jobs, admin_log  # noqa: F401  # each registers its tables
-from deadletters.admin_acts import act
-from deadletters.admin_dry_runs import show_dry_run
-from deadletters.admin_editing import edit_letter
+from deadletters.admin import edits, jobs, log  # noqa: F401  # each registers its tables
+from deadletters.admin.acts import act
+from deadletters.admin.dry_runs import show_dry_run
+from deadletters.admin.edit_page import edit_letter
 
 
 def mending_urls(letters: "ModelAdmin[Any]") -> list[URLPattern]:

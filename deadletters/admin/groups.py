@@ -10,10 +10,10 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from deadletters import tallies
-from deadletters.admin_addresses import JOB, LETTER, letters_address, links_for_all, page_link
-from deadletters.admin_filters import GROUP_FILTERS, GroupChangeList
-from deadletters.admin_jobs import STATE_TONES as JOB_TONES
-from deadletters.admin_words import STATE_TONES, problem_of, type_of
+from deadletters.admin.addresses import JOB, LETTER, letters_address, links_for_all, page_link
+from deadletters.admin.filters import GROUP_FILTERS, GroupChangeList
+from deadletters.admin.jobs import STATE_TONES as JOB_TONES
+from deadletters.admin.words import STATE_TONES, problem_of, type_of
 from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterJob, LetterTally

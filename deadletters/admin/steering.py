@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deadletters import desk
-from deadletters.act_words import words_of
-from deadletters.admin_operator import forbidden, operator_of, page, said, seen_by
+from deadletters.admin.act_words import words_of
+from deadletters.admin.operator import forbidden, operator_of, page, said, seen_by
 from deadletters.errors import DeadLetterError, NotPermitted, WrongMove
 from deadletters.models import LetterJob
 

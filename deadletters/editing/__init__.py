@@ -1,0 +1,1 @@
+"""A letter's message as somebody wants it instead."""

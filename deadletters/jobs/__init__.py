@@ -1,0 +1,1 @@
+"""What is done with many letters, step by step."""
