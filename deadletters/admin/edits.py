@@ -28,7 +28,7 @@ STATE_TONES = {
 }
 
 
-OWN = "You have proposed it yourself: a second person has to approve or decline it."
+OWN = "You have proposed it yourself: a second person has to approve it. You may take it back."
 
 
 @admin.register(LetterEdit)

@@ -18,6 +18,7 @@ def record_job(**more: Any) -> LetterJob:
         "description": "letters of billing",
         "requested_by": "ada",
         "requested_at": NOON,
+        "collected_until": NOON,
         "reason": "the gateway is back",
         "begins_at": NOON,
         "ramp": [1, 5],

@@ -167,6 +167,7 @@ def test_bulk_jobs_that_are_not_over_are_told_by_state(superuser, broker_url, no
             description="letters",
             requested_by="ada",
             requested_at=now,
+            collected_until=now,
             begins_at=now,
             ramp=[1],
             rate=1,

@@ -141,6 +141,7 @@ def test_a_group_tells_its_story_and_leads_to_its_letters(superuser, group_of, s
         description="open letters of that group",
         requested_by="grace",
         requested_at=NOON,
+        collected_until=NOON,
         begins_at=NOON,
         ramp=[1, 5],
         rate=10,

@@ -63,6 +63,7 @@ def test_a_finished_job_stays_as_long_as_a_replay_is_its():
             state="finished",
             filter={},
             requested_at=old,
+            collected_until=old,
             begins_at=old,
             ramp=[],
             rate=1,

@@ -111,6 +111,7 @@ def _old_rows(settings: Any) -> dict[str, tuple[Any, Any]]:
             state="finished",
             filter={},
             requested_at=finished_at,
+            collected_until=finished_at,
             begins_at=finished_at,
             ramp=[],
             rate=1,
