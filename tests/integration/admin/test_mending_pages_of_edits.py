@@ -220,7 +220,7 @@ def test_an_edit_waits_for_a_second_person_where_the_shop_wants_that(editor, app
     assert edit.state == "proposed"
     assert DeadLetter.objects.get(id=letter.id).state == "open"
 
-    assertContains(page_of(editor, edit), "a second person has to approve or decline it")
+    assertContains(page_of(editor, edit), "a second person has to approve it")
     assertNotContains(page_of(editor, edit), decide("approve", edit))
     assertContains(page_of(approver, edit), decide("approve", edit))
     assertContains(approver.get(decide("approve", edit)), "<ins>&quot;tok_new&quot;</ins>")
