@@ -4,7 +4,6 @@ Permission comes first, before anything is looked at. What is done and its entry
 transaction; a refusal is committed by itself, although whoever asked gets an exception.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -34,6 +33,8 @@ PERMISSIONS = {
 """What somebody must have who acts so, or steers a job that does."""
 MOST_AT_ONCE = {Kind.REPLAY: 1, Kind.DISCARD: services.CHUNK, Kind.RESTORE: services.CHUNK}
 """More letters than these are for a bulk job."""
+SLOWEST, FASTEST = 0.1, 1_000_000
+"""Letters a second that a bulk replay may be asked for: beyond these bounds no times can be reckoned with."""
 _MOST_REASONS = 5
 _PARTICIPLES = {Kind.REPLAY: "replayed", Kind.DISCARD: "discarded", Kind.RESTORE: "restored"}
 
@@ -211,8 +212,8 @@ def _check(
     if kind == Kind.DISCARD:
         services.need_reason(reason)
     fitting(kind, chosen)
-    if rate is not None and not (math.isfinite(rate) and rate > 0):
-        raise WrongRequest(f"The rate is {rate:g}; it must be more than 0 letters a second.")
+    if rate is not None and not SLOWEST <= rate <= FASTEST:
+        raise WrongRequest(f"The rate is {rate:g}; it must be {SLOWEST:g} to {FASTEST} letters a second.")
     if begins_at is not None and begins_at.tzinfo is None:
         raise WrongRequest(f"{begins_at.isoformat()} says nothing of its time zone, so it is no time.")
     if begins_at is not None and begins_at <= at:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +22,8 @@ else:
 
 MOST_LISTED = 10_000
 """Rows of a list, all pages together: to count millions takes seconds. Searches and filters find the others."""
+_LOOKUPS = frozenset({"", "exact", "in", "isnull", "gte", "lt", "id__exact"})
+"""Others, such as a regular expression or a part of a date, can be wrong in ways that only the database notices."""
 CHOOSER = "service"
 """The part of an address that chooses a service where the table is in every service's database."""
 
@@ -81,6 +84,8 @@ class HistoryAdmin(_ModelAdmin):
     """JSON fields that are masked for everybody without the permission to see personal data."""
     private_texts: tuple[str, ...] = ()
     """Text fields that hold exceptions or tracebacks; what these quote is hidden from the same people."""
+    checks_its_address = False
+    """Whether the list itself says what is wrong with its address."""
     empty_sentence = "Nothing has been recorded yet."
 
     paginator = _CappedPaginator
@@ -106,6 +111,25 @@ class HistoryAdmin(_ModelAdmin):
             self._scrub(row)
         return row
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """What filters and links ask for; and nobody finds out by asking (`?data__email=…`) what he may not read."""
+        field, _, how = lookup.partition("__")
+        if how not in _LOOKUPS:
+            return False
+        if self.hides_from(request) and field in (
+            *self.private_fields,
+            *self.private_texts,
+        ):
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        """Those that this user may read."""
+        found = super().get_search_fields(request)
+        if not self.hides_from(request):
+            return found
+        return [name for name in found if name not in (*self.private_fields, *self.private_texts)]
+
     def hides_from(self, request: HttpRequest) -> bool:
         """Whether what messages say about customers is hidden from this user."""
         return not request.user.has_perm(PERMISSION)
@@ -130,6 +154,10 @@ class HistoryAdmin(_ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if not self.checks_its_address and (
+            wrong := [name for name, values in request.GET.lists() if "\x00" in "".join(values)]
+        ):
+            raise BadRequest(f"{wrong[0]} holds a character (NUL) that is in nothing here.")
         asked = set(request.GET) - {CHOOSER}
         is_by_identifier = len(asked) == 1 and asked <= set(self.identifiers)
         is_narrowed = bool(asked) and not is_by_identifier

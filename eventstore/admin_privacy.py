@@ -9,8 +9,11 @@ SENTENCE = (
     "Payment tokens and customers' names, addresses and e-mail addresses in what messages and errors say below are "
     "hidden; whoever has the permission “Can read what messages say about customers” sees them."
 )
-_HIDDEN_KEYS = frozenset({"payment_token", "token", "ship_to", "contact", "customer", "email", "to"})
-"""With everything inside them. `token` is what the gateway is asked with, `to` whom an e-mail goes to."""
+_HIDDEN_KEYS = frozenset(
+    {"payment_token", "token", "ship_to", "contact", "customer", "email", "to", "argsrepr", "kwargsrepr"}
+)
+"""With everything inside them. `token` is what the gateway is asked with, `to` whom an e-mail goes to; the last two are
+headers in which Celery repeats the body of a message that it has sent itself."""
 
 
 def masked(value: Any) -> Any:

@@ -27,15 +27,25 @@ _QUOTED = re.compile(
 _PLAIN = re.compile(
     r"-?[\d.,]+|[a-z_]+\.[a-z_]+\.v\d+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[A-Z]{3}"
 )
+_CLASS = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*")
+_BETWEEN = frozenset(
+    {
+        "",
+        "The above exception was the direct cause of the following exception:",
+        "During handling of the above exception, another exception occurred:",
+    }
+)
 _FRAME = re.compile(r'^\s+File "[^"]*", line \d+, in ')
 
 
-def scrubbed(text: str, *, known: Iterable[str] = ()) -> str:
+def scrubbed(text: str, *, known: Iterable[str] | None = ()) -> str:
     """The text of an exception, or a traceback, with what it may say of a customer replaced by `(hidden)`.
 
-    `known` are values about the customer, to be found wherever they stand.
+    `known` are values about the customer, to be found wherever they stand. Where it is None, nobody can tell what they
+    are: then classes of exceptions and lines of code are all that is left.
     """
-    forms = {form for value in known for form in _forms(value)}
+    without_private = _classes_alone if known is None else _without_quotes
+    forms = {form for value in known or () for form in _forms(value)}
     for form in sorted(forms, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", HIDDEN, text)
     lines: list[str] = []
@@ -48,10 +58,10 @@ def scrubbed(text: str, *, known: Iterable[str] = ()) -> str:
             is_code = False
             said.append(line)
             continue
-        lines += _without_quotes(said)
+        lines += without_private(said)
         said = []
         lines.append(line)
-    return "\n".join(lines + _without_quotes(said))
+    return "\n".join(lines + without_private(said))
 
 
 def _without_quotes(lines: list[str]) -> list[str]:
@@ -60,6 +70,18 @@ def _without_quotes(lines: list[str]) -> list[str]:
         return []
     text = _EMAIL.sub(HIDDEN, "\n".join(lines))
     return _QUOTED.sub(_hidden_unless_plain, text).split("\n")
+
+
+def _classes_alone(lines: list[str]) -> list[str]:
+    """Of lines between two stacks: the class of the exception, and what Python itself says."""
+    said = next((line for line in lines if line not in _BETWEEN), None)
+    between = [line for line in lines if line in _BETWEEN]
+    if said is None:
+        return between
+    name, colon, _ = said.partition(":")
+    if not _CLASS.fullmatch(name):
+        return [HIDDEN, *between]
+    return [f"{name}: {HIDDEN}" if colon else name, *between]
 
 
 def _hidden_unless_plain(match: re.Match[str]) -> str:

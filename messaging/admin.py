@@ -183,7 +183,7 @@ class FailedAttemptAdmin(ByServiceAdmin):
         then = "tried again" if is_over else format_html("next {}", moment(failed.next_attempt_at))
         return format_html("{} failed, {}", attempt, badge(then, Tone.WAITING))
 
-    @admin.display(description="exception", ordering="exception")
+    @admin.display(description="exception")
     def summary(self, failed: FailedAttempt) -> str:
         return Truncator(failed.exception).chars(120)
 

@@ -18,6 +18,8 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
+from eventstore.admin_privacy import private_values
+from eventstore.private_text import scrubbed
 from messaging import metrics
 from messaging.batching import Settled, consume_all
 from messaging.delivery import Delivery
@@ -127,7 +129,9 @@ class MessageRequest(Request):  # type: ignore[misc]  # Celery carries no types
             return
         state.task_ready(self)
         self.reject(requeue=False)
-        self.send_event("task-failed", exception=settled.reason, traceback="")
+        # Whoever looks at Flower need not be one to read of customers.
+        told = scrubbed(settled.reason, known=private_values(self.delivery.payload))
+        self.send_event("task-failed", exception=told, traceback="")
 
 
 class Dispatcher:

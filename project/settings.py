@@ -74,7 +74,7 @@ WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", 2, least=1)
 
 REPLAY_RAMP = env.wholes("REPLAY_RAMP", (1, 5, 20), least=1)
 """A bulk replay sends so many letters and waits for the outcome of all, then so many, and at last all others."""
-REPLAY_RATE = env.number("REPLAY_RATE", 50, least=0.1)
+REPLAY_RATE = env.number("REPLAY_RATE", 50, least=0.1, most=1_000_000)
 """Letters a second that a bulk replay sends at most, where whoever starts it asks for nothing else."""
 LETTER_EDITING = env.flag("LETTER_EDITING")
 """Whether a dead letter may be edited and replayed, by whoever has the permission for its type."""

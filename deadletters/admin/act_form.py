@@ -8,11 +8,12 @@ from django import forms
 from django.conf import settings
 
 from deadletters.admin.act_words import ActWords
+from deadletters.admin.operator import LONGEST_REASON
+from deadletters.desk import SLOWEST
 from deadletters.tallies import Counted
 
 FASTEST = 1_000
-"""Letters a second: the relay's own order of magnitude."""
-LONGEST_REASON = 500
+"""Letters a second that can be asked for here: the relay's own order of magnitude."""
 
 
 class ActForm(forms.Form):
@@ -26,11 +27,11 @@ class ActForm(forms.Form):
     )
     rate = forms.FloatField(
         required=False,
-        min_value=0.1,
+        min_value=SLOWEST,
         max_value=FASTEST,
         error_messages={
             "invalid": "Write a number of letters a second, such as 50.",
-            "min_value": "At least 0.1 letters a second.",
+            "min_value": f"At least {SLOWEST:g} letters a second.",
             "max_value": f"At most {FASTEST} letters a second.",
         },
     )
@@ -41,7 +42,7 @@ class ActForm(forms.Form):
     def __init__(
         self, data: Any, *, words: ActWords, count: Counted, has_to_be_typed: bool, now: datetime
     ) -> None:
-        super().__init__(data, initial={"rate": f"{settings.REPLAY_RATE:g}"})
+        super().__init__(data, initial={"rate": f"{min(settings.REPLAY_RATE, FASTEST):g}"})
         self.words = words
         self.count = count
         self.has_to_be_typed = has_to_be_typed

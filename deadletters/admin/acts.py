@@ -19,8 +19,16 @@ from deadletters import desk, tallies
 from deadletters.admin.act_form import ActForm
 from deadletters.admin.act_words import ActWords, plan, words_of
 from deadletters.admin.addresses import JOB, LETTER, LETTERS, letters_address
-from deadletters.admin.operator import forbidden, operator_of, page, refuse, said, seen_by
-from deadletters.admin.words import problem_of, type_of
+from deadletters.admin.operator import (
+    VIEW_LETTERS,
+    forbidden,
+    operator_of,
+    page,
+    problem_seen_by,
+    refuse,
+    said,
+)
+from deadletters.admin.words import type_of
 from deadletters.errors import DeadLetterError, NotPermitted, WrongFilter
 from deadletters.filtering import NAMES, LetterFilter
 from deadletters.models import DeadLetter, LetterGroup, LetterJob
@@ -74,10 +82,12 @@ def act(request: HttpRequest, kind: str) -> HttpResponse:
             then="Nothing was done. Go back to the list, and choose the letters there.",
             links=[("All dead letters", reverse(LETTERS))],
         )
-    if not request.user.has_perm(words.permission):
+    # The page that asks shows letters, so it is for whoever may view them.
+    lacking = [name for name in (words.permission, VIEW_LETTERS) if not request.user.has_perm(name)]
+    if lacking:
         return refuse(
             request,
-            words.permission,
+            lacking[0],
             action=kind,
             subject=chosen.describe(),
             to=f"{kind} dead letters",
@@ -254,7 +264,7 @@ def _first_letters(request: HttpRequest, meant: Meant) -> list[dict[str, Any]]:
             "type": type_of(letter),
             "service": letter.service,
             "order": letter.correlation_id,
-            "problem": Truncator(seen_by(request, problem_of(letter))).chars(120),
+            "problem": Truncator(problem_seen_by(request, letter)).chars(120),
             "died_at": letter.died_at,
         }
         for letter in found.order_by("-died_at", "-id")[:MOST_LISTED]

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from deadletters import desk_log
 from deadletters.admin.letter_body import MOST_VALUES
-from deadletters.admin.operator import operator_of, page, refuse, said, seen_by
+from deadletters.admin.operator import VIEW_LETTERS, operator_of, page, refuse, said, seen_by
 from deadletters.collecting.reading import message_in
 from deadletters.desk import PERMISSIONS, Kind
 from deadletters.errors import DeadLetterError, Unreplayable
@@ -35,10 +35,10 @@ def show_dry_run(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     letter = (
         DeadLetter.objects.only("id", "type", "message_id", "headers", "body").filter(id=letter_id).first()
     )
-    if not operator.may(REPLAY):
+    if lacking := [name for name in (REPLAY, VIEW_LETTERS) if not operator.may(name)]:
         return refuse(
             request,
-            REPLAY,
+            lacking[0],
             action="dry run",
             subject=str(letter or letter_id),
             to="try dead letters in a dry run",

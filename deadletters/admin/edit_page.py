@@ -13,7 +13,15 @@ from django.utils import timezone
 
 from contracts.catalogue import MESSAGE_TYPES
 from deadletters.admin.dry_runs import no_such_letter
-from deadletters.admin.operator import forbidden, operator_of, page, said
+from deadletters.admin.operator import (
+    VIEW_LETTERS,
+    forbidden,
+    operator_of,
+    page,
+    reason_in,
+    refuse,
+    said,
+)
 from deadletters.editing import edits
 from deadletters.editing.message_fields import fields_of
 from deadletters.errors import DeadLetterError, InvalidEdit, NotPermitted
@@ -36,6 +44,10 @@ def edit_letter(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     )
     if letter is None:
         return no_such_letter(request, letter_id)
+    if not request.user.has_perm(VIEW_LETTERS):
+        return refuse(
+            request, VIEW_LETTERS, action="edit", subject=str(letter), to="edit it", letter_id=letter_id
+        )
     if request.method == "POST":
         return _posted(request, letter)
     if not settings.LETTER_EDITING and _may_edit(request, letter):
@@ -54,16 +66,16 @@ def edit_letter(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 
 
 def _posted(request: HttpRequest, letter: DeadLetter) -> HttpResponse:
-    body, step, reason = (request.POST.get(name, "") for name in ("body", "step", "reason"))
+    body, step, reason = request.POST.get("body", ""), request.POST.get("step", ""), reason_in(request)
     operator = operator_of(request)
     try:
         if step != "replay":
             changes = edits.check(letter.id, body, operator=operator)
             return _editor(request, letter, body, changes=None if step == "edit" else changes)
-        if not reason.strip():
+        if not reason:
             changes = edits.check(letter.id, body, operator=operator)
             return _editor(request, letter, body, changes=changes, problem="Say why you change the message.")
-        edit = edits.edit(letter.id, body, operator=operator, reason=reason.strip(), at=timezone.now())
+        edit = edits.edit(letter.id, body, operator=operator, reason=reason, at=timezone.now())
     except NotPermitted as error:
         return forbidden(request, _lacking(request, letter), to="edit it", why=str(error))
     except DeadLetterError as error:
@@ -94,7 +106,7 @@ def _editor(
         "fields": fields_of(message_type) if message_type else [],
         "changes": changes,
         "problem": problem,
-        "reason": request.POST.get("reason", ""),
+        "reason": reason_in(request),
         "needs_approval": settings.LETTER_EDITS_NEED_APPROVAL,
         "back": reverse("admin:deadletters_deadletter_change", args=[letter.id]),
     }

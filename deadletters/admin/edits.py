@@ -12,7 +12,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from deadletters.admin.operator import forbidden, operator_of, page, said
+from deadletters.admin.operator import VIEW_EDITS, forbidden, operator_of, page, reason_in, refuse, said
 from deadletters.editing import edits
 from deadletters.errors import DeadLetterError, NotPermitted
 from deadletters.models import LetterEdit
@@ -128,8 +128,17 @@ def decide(request: HttpRequest, edit_id: UUID, verb: str) -> HttpResponse:
         return said(
             request, f"There is no edit {edit_id}.", title="No such edit", status=HTTPStatus.NOT_FOUND
         )
+    if not request.user.has_perm(VIEW_EDITS):
+        return refuse(
+            request,
+            VIEW_EDITS,
+            action=verb,
+            subject=str(edit.letter),
+            to=f"{verb} it",
+            letter_id=edit.letter_id,
+        )
     do, done = DECISIONS[verb]
-    problem, reason = "", request.POST.get("reason", "").strip()
+    problem, reason = "", reason_in(request)
     if request.method == "POST":
         try:
             do(edit_id, operator=operator_of(request), reason=reason, at=timezone.now())

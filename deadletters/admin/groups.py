@@ -1,6 +1,7 @@
 """Groups of dead letters: what fails, where, how often and for how many orders; and what can be done with all of it."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -13,6 +14,8 @@ from deadletters import tallies
 from deadletters.admin.addresses import JOB, LETTER, letters_address, links_for_all, page_link
 from deadletters.admin.filters import GROUP_FILTERS, GroupChangeList
 from deadletters.admin.jobs import STATE_TONES as JOB_TONES
+from deadletters.admin.letter_body import shown_body
+from deadletters.admin.letter_page import BODY
 from deadletters.admin.words import STATE_TONES, problem_of, type_of
 from deadletters.errors import WrongFilter
 from deadletters.filtering import LetterFilter
@@ -59,6 +62,7 @@ class _WithFigures(GroupChangeList):
 
 @admin.register(LetterGroup)
 class LetterGroupAdmin(HistoryAdmin):
+    checks_its_address = True
     empty_sentence = "No group: nothing has ever failed for good."
 
     list_display = (
@@ -172,7 +176,7 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
     )
     traceback = ""
     if recent:
-        traceback = DeadLetter.objects.values_list("traceback", flat=True).get(id=recent[0].id)
+        traceback = _traceback(recent[0].id, is_hidden=is_hidden)
     jobs = LetterJob.objects.filter(filter__fingerprint=group.fingerprint).order_by("-requested_at")
     return {
         "group": group,
@@ -190,7 +194,7 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
             for state, count in figures.by_state.items()
         ],
         "services": [_letters(group, service, service=service) for service in figures.services],
-        "traceback": scrubbed(traceback) if is_hidden else traceback,
+        "traceback": traceback,
         "recent": [
             {
                 "page": page_link(LETTER, type_of(letter), letter.id),
@@ -214,6 +218,15 @@ def _told(group: LetterGroup, *, is_hidden: bool) -> dict[str, Any]:
             for job in jobs[:_MOST_JOBS]
         ],
     }
+
+
+def _traceback(letter_id: UUID, *, is_hidden: bool) -> str:
+    """The letter's; of one that may say something of a customer, what is not said of him. One statement."""
+    letter: Any = DeadLetter.objects.only("traceback").annotate(**BODY).get(id=letter_id)
+    if not is_hidden:
+        return str(letter.traceback)
+    private = shown_body(bytes(letter.beginning), size=letter.size, is_hidden=True).private
+    return scrubbed(letter.traceback, known=private)
 
 
 def _mending(group: LetterGroup, may: Any) -> Any:

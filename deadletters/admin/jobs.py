@@ -17,9 +17,9 @@ from django.utils.text import Truncator
 from deadletters.admin import job_words
 from deadletters.admin.act_words import words_of
 from deadletters.admin.addresses import letters_address
-from deadletters.admin.operator import seen_by
+from deadletters.admin.operator import problem_seen_by
 from deadletters.admin.steering import VERBS, steer, verbs_for
-from deadletters.admin.words import problem_of, type_of
+from deadletters.admin.words import type_of
 from deadletters.filtering import LetterFilter
 from deadletters.jobs.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterJob, Replay
@@ -157,7 +157,7 @@ def _live(request: HttpRequest, job: LetterJob) -> dict[str, Any]:
         "share": job_words.share(job),
         "stages": job_words.stages(job),
         "returned": [
-            (letter, type_of(letter), Truncator(seen_by(request, problem_of(letter))).chars(120))
+            (letter, type_of(letter), Truncator(problem_seen_by(request, letter)).chars(120))
             for letter in returned[:MOST_RETURNED]
         ],
         "returned_letters": letters_address(LetterFilter(ids=tuple(letter.id for letter in returned))),

@@ -18,12 +18,15 @@ MOST_VALUES = 200
 
 
 class ShownBody(msgspec.Struct, frozen=True, kw_only=True):
-    """`form` says in words what `text` is; `is_cut` that there is more; `private` is what it says of the customer."""
+    """`form` says in words what `text` is; `is_cut` that there is more; `private` is what it says of the customer.
+
+    That is None where it cannot be told.
+    """
 
     text: str
     form: str
     is_cut: bool
-    private: tuple[str, ...] = ()
+    private: tuple[str, ...] | None = None
 
 
 def shown_body(beginning: bytes, *, size: int, is_hidden: bool) -> ShownBody:

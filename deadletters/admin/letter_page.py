@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import BinaryField
+from django.db.models.functions import Length, Substr
+
 from deadletters.admin.addresses import EDIT, GROUP, JOB, LETTER, page_link
 from deadletters.admin.edits import STATE_TONES as EDIT_TONES
 from deadletters.admin.letter_body import shown_body
@@ -25,6 +28,11 @@ from messaging.models import FailedAttempt
 
 MOST_READ = 256 * 1024
 """Bytes of a body that are fetched for its page; the whole of a larger one can be downloaded."""
+BODY = {
+    "size": Length("body"),
+    "beginning": Substr("body", 1, MOST_READ, output_field=BinaryField()),
+}
+"""To be annotated, in place of the body itself."""
 
 
 def told(letter: Any, *, is_hidden: bool, now: datetime) -> dict[str, Any]:

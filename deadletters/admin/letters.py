@@ -7,8 +7,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import BinaryField, QuerySet
-from django.db.models.functions import Length, Substr
+from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -52,6 +51,7 @@ _KNOWN_BY = {
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(HistoryAdmin):
+    checks_its_address = True
     private_fields = ("headers", "properties")
 
     list_display = (
@@ -69,6 +69,7 @@ class DeadLetterAdmin(HistoryAdmin):
         "Words of a service, type, exception or body (auth* finds what begins so); or an identifier of an order, "
         "a message, a saga, a letter"
     )
+    list_max_show_all = HistoryAdmin.list_per_page  # what is ticked has to fit into an address
     sortable_by = ("died_at_shown",)  # by an index; a million letters are not sorted by anything else
     ordering = ("-died_at", "-id")
     list_select_related = ("group",)
@@ -193,11 +194,10 @@ class DeadLetterAdmin(HistoryAdmin):
             letter_id = UUID(object_id)
         except ValueError:
             return None
-        beginning = Substr("body", 1, letter_page.MOST_READ, output_field=BinaryField())
         found = self.get_queryset(request).select_related("group", "follows").filter(id=letter_id)
         letter: Any = (
             found.defer("body", "words", *(f"follows__{name}" for name in ("body", "words", "headers")))
-            .annotate(size=Length("body"), beginning=beginning)
+            .annotate(**letter_page.BODY)
             .first()
         )
         if letter is not None and self.hides_from(request):
@@ -234,7 +234,7 @@ class DeadLetterAdmin(HistoryAdmin):
 
 
 def _ticked(request: HttpRequest) -> str:
-    return ",".join(request.POST.getlist("_selected_action"))
+    return ",".join(text.strip() or "''" for text in request.POST.getlist("_selected_action"))
 
 
 def _known_by(parameter: str, value: str) -> HttpResponse:

@@ -11,10 +11,18 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from deadletters import desk_log
+from deadletters.admin.words import problem_of
+from deadletters.collecting.amqp_values import readable
 from deadletters.desk import PERMISSIONS, Kind, Operator
+from deadletters.models import DeadLetter
 from deadletters.permissions import SEE_PERSONAL_DATA
 from eventstore.private_text import scrubbed
 
+LONGEST_REASON = 500
+"""Characters; what is typed beyond them is cut off, and fields take no more."""
+VIEW_LETTERS = "deadletters.view_deadletter"
+VIEW_JOBS = "deadletters.view_letterjob"
+VIEW_EDITS = "deadletters.view_letteredit"
 _GIVEN_TO = {
     PERMISSIONS[Kind.REPLAY]: "The groups Support and Operators have it.",
     PERMISSIONS[Kind.DISCARD]: "The group Operators has it.",
@@ -25,6 +33,18 @@ _GIVEN_TO = {
 def seen_by(request: HttpRequest, text: str, *, known: Iterable[str] = ()) -> str:
     """The text of an exception as this person may read it; `known` are values about the customer of its message."""
     return text if request.user.has_perm(SEE_PERSONAL_DATA) else scrubbed(text, known=known)
+
+
+def problem_seen_by(request: HttpRequest, letter: DeadLetter) -> str:
+    """Why the letter died, where its body is not at hand: only that tells what an exception says of the customer."""
+    if request.user.has_perm(SEE_PERSONAL_DATA) or not letter.exception:
+        return problem_of(letter)
+    return problem_of(letter).split(":", 1)[0]
+
+
+def reason_in(request: HttpRequest) -> str:
+    """Why, in the words of whoever has sent the form, as the log can keep them."""
+    return readable(request.POST.get("reason", "").strip(), LONGEST_REASON)
 
 
 def operator_of(request: HttpRequest) -> Operator:
@@ -90,6 +110,7 @@ def refuse(
     to: str,
     why: str = "",
     letter_id: UUID | None = None,
+    job_id: UUID | None = None,
 ) -> TemplateResponse:
     """Refuse here what never comes as far as the desk's own door; by POST it is an attempt, and written down."""
     if request.method == "POST":
@@ -99,7 +120,8 @@ def refuse(
             subject=subject,
             at=timezone.now(),
             why=why or f"It needs the permission {permission}.",
-            reason=request.POST.get("reason", "").strip(),
+            reason=reason_in(request),
             letter_id=letter_id,
+            job_id=job_id,
         )
     return forbidden(request, permission, to=to, why=why)

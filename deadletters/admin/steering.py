@@ -14,7 +14,16 @@ from django.utils import timezone
 
 from deadletters import desk
 from deadletters.admin.act_words import words_of
-from deadletters.admin.operator import forbidden, operator_of, page, said, seen_by
+from deadletters.admin.operator import (
+    VIEW_JOBS,
+    forbidden,
+    operator_of,
+    page,
+    reason_in,
+    refuse,
+    said,
+    seen_by,
+)
 from deadletters.errors import DeadLetterError, NotPermitted, WrongMove
 from deadletters.models import LetterJob
 
@@ -92,12 +101,21 @@ def steer(request: HttpRequest, job_id: UUID, verb: str) -> HttpResponse:
             status=HTTPStatus.NOT_FOUND,
             links=[("All jobs", reverse("admin:deadletters_letterjob_changelist"))],
         )
+    if not request.user.has_perm(VIEW_JOBS):
+        return refuse(
+            request,
+            VIEW_JOBS,
+            action=verb,
+            subject=f"bulk job {job_id}",
+            to=f"{verb} this job",
+            job_id=job_id,
+        )
     known, permission = VERBS[verb], words_of(LetterJob.Kind(job.kind)).permission
     if request.method != "POST":
         if not request.user.has_perm(permission):
             return forbidden(request, permission, to=f"{verb} this job")
         return _ask(request, job, known)
-    reason = request.POST.get("reason", "").strip()
+    reason = reason_in(request)
     if job.state in known.asks and not reason and request.user.has_perm(permission):
         return _ask(request, job, known, problem="Say why: whoever comes after you wants to know.")
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from eventstore.admin_privacy import HIDDEN, masked, private_values
+from eventstore.private_text import scrubbed
 
 LONGEST_TEXT = 20_000
 """Characters of an exception, or of a body, that are looked at."""
@@ -39,7 +40,8 @@ def words_of(*, service: str, wire_type: str, exception: str, body: bytes) -> st
     if private is None:
         words = words_in(service, wire_type, exception.split(":", 1)[0])
     else:
-        said = words_in(exception)
+        # As whoever may not read of customers reads it: it may quote what is not in this message.
+        said = words_in(scrubbed(exception, known=private).replace(HIDDEN, " "))
         if private:
             secret = set(words_in(*private))
             said = [word for word in said if word not in secret]

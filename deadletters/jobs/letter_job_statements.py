@@ -14,7 +14,8 @@ SELECT under_way.letters, failed.letters, came_back.id, came_back.group_id, came
 FROM (SELECT count(*) AS letters FROM deadletters_replay WHERE job_id = %s AND outcome = 'open') AS under_way
 CROSS JOIN (SELECT count(*) AS letters FROM deadletters_replay WHERE job_id = %s AND outcome = 'failed') AS failed
 LEFT JOIN LATERAL (
-    SELECT letter.id, letter.group_id, COALESCE(NULLIF(letter.exception, ''), letter.reason) AS problem,
+    SELECT letter.id, letter.group_id,
+           COALESCE(NULLIF(split_part(letter.exception, ':', 1), ''), letter.reason) AS problem,
            letter.group_id = before.group_id AS is_same
     FROM deadletters_replay AS replay
     JOIN deadletters_deadletter AS before ON before.id = replay.letter_id
@@ -34,12 +35,14 @@ INSERT INTO django_celery_results_taskresult (task_id, task_name, task_kwargs, s
                                               result, meta, date_created, date_done)
 VALUES (%s, %s, %s, %s, 'application/json', 'utf-8', %s, %s, %s, %s)
 ON CONFLICT (task_id) DO UPDATE SET
-    status = excluded.status, result = excluded.result, date_done = excluded.date_done"""
+    status = excluded.status, result = excluded.result, date_done = excluded.date_done
+    WHERE django_celery_results_taskresult.task_name = excluded.task_name"""
 
 
 def outcomes(job_id: UUID, *, since: datetime | None) -> Statement:
     """How many replays of the job are open and how many failed, and the first letter that came back after `since`.
 
+    Of its exception the class alone is told: jobs, results and logs are read by people who may not read of customers.
     One that has the fingerprint of the letter which was replayed comes before any other.
     """
     return _OUTCOMES, [job_id, job_id, job_id, since]

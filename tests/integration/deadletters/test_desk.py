@@ -209,7 +209,7 @@ def test_what_cannot_be_is_refused_with_a_sentence_and_changes_nothing():
     with pytest.raises(WrongFilter, match="only letters that are discarded can be restored"):
         act(Kind.RESTORE, LetterFilter(state="open"))
     for rate in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(WrongRequest, match="more than 0 letters a second"):
+        with pytest.raises(WrongRequest, match="must be 0.1 to 1000000 letters a second"):
             act(Kind.REPLAY, cause.filter, rate=rate)
     with pytest.raises(WrongRequest, match="which has passed"):
         act(Kind.REPLAY, cause.filter, begins_at=past)

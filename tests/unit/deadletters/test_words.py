@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from deadletters.collecting import words
 from deadletters.collecting.words import LARGEST_BODY, MOST_WORDS, query_of, words_in
+from eventstore.admin_privacy import HIDDEN
+from eventstore.private_text import scrubbed
 from tests.builders import ADA, LONDON, order_placed
 
 ORDER = UUID("0192f3a1-20ff-7835-82aa-eaac92dac109")
@@ -83,7 +85,8 @@ def test_only_so_many_words_narrow_a_search():
 def test_whatever_was_said_is_found_by_saying_it_again(text):
     said = {"billing", "a", "type", "v1", *words_of(exception=text)}
 
-    for term in query_of(text).split(" & ") if query_of(text) else []:
+    query = query_of(scrubbed(text).replace(HIDDEN, " "))  # a value that is quoted may be personal
+    for term in query.split(" & ") if query else []:
         word, ending = term.rsplit("'", 1)
         assert any(one.startswith(word[1:]) if ending else one == word[1:] for one in said), (term, said)
 
