@@ -1,5 +1,6 @@
 """Replay, discard and restore: one page that says how many letters and what will happen, before anything does."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
