@@ -13,9 +13,15 @@ _COUNT = f"SELECT count(*) FROM deadletters_deadletter WHERE {_OLD}"  # noqa: S6
 _LOCK = (
     f"SELECT id FROM deadletters_deadletter WHERE {_OLD} ORDER BY closed_at LIMIT %s FOR UPDATE SKIP LOCKED"  # noqa: S608
 )
+# Who holds letters waits for none: others take them in the order of their ids, and this is another one.
+_HELD_BY_FOLLOWERS = """
+WITH followers AS MATERIALIZED (
+    SELECT id FROM deadletters_deadletter WHERE follows_id = ANY(%s::uuid[]) FOR UPDATE SKIP LOCKED
+)
+SELECT follows_id FROM deadletters_deadletter
+WHERE follows_id = ANY(%s::uuid[]) AND id NOT IN (SELECT id FROM followers)"""
 _DELETE = """
-UPDATE deadletters_deadletter SET follows_id = NULL WHERE id IN (
-    SELECT id FROM deadletters_deadletter WHERE follows_id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE);
+UPDATE deadletters_deadletter SET follows_id = NULL WHERE follows_id = ANY(%s::uuid[]);
 DELETE FROM deadletters_letteraction WHERE letter_id = ANY(%s::uuid[]);
 DELETE FROM deadletters_letteredit WHERE letter_id = ANY(%s::uuid[]);
 DELETE FROM deadletters_replay WHERE letter_id = ANY(%s::uuid[]);
@@ -37,7 +43,8 @@ JOB_IS_DONE_WITH = (
 def prune_closed(*, days: float, size: int, is_dry_run: bool = False) -> Iterator[int]:
     """Delete letters closed more than so many days ago, and all that belongs to them, oldest first; yields how many.
 
-    A batch is a transaction; what another run is deleting, or an operator restores, is left alone.
+    A batch is a transaction; what another run is deleting, or an operator restores, is left alone, and so is what is
+    followed by a letter that somebody else has in hand.
     """
     with connections["default"].cursor() as cursor:
         if is_dry_run:
@@ -47,11 +54,14 @@ def prune_closed(*, days: float, size: int, is_dry_run: bool = False) -> Iterato
         while True:
             with transaction.atomic(using="default"):
                 cursor.execute(_LOCK, [days, size])
-                ids = [letter_id for (letter_id,) in cursor.fetchall()]
+                found = [letter_id for (letter_id,) in cursor.fetchall()]
+                cursor.execute(_HELD_BY_FOLLOWERS, [found] * 2)
+                held = {letter_id for (letter_id,) in cursor.fetchall()}
+                ids = [letter_id for letter_id in found if letter_id not in held]
                 if ids:
                     cursor.execute(_DELETE, [ids] * 5)
             yield len(ids)
-            if len(ids) < size:
+            if len(found) < size or not ids:
                 return
 
 

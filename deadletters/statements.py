@@ -39,6 +39,15 @@ ORDER BY death
 ON CONFLICT (death) DO NOTHING
 RETURNING id"""
 
+# Letters before replays, and in the order of their ids, as everybody takes them. The statement after it sees what was
+# committed by whoever had them.
+_LOCK_RETURNED = """
+SELECT FROM deadletters_deadletter WHERE id IN (
+    SELECT letter.id FROM deadletters_replay AS replay
+    JOIN deadletters_deadletter AS earlier ON earlier.id = replay.letter_id
+    JOIN deadletters_deadletter AS letter ON letter.id IN (earlier.id, earlier.follows_id)
+    WHERE replay.id = ANY(%s::uuid[])
+) ORDER BY id FOR NO KEY UPDATE;"""
 _CAME_BACK = """
 WITH given AS (
     SELECT letter_id, replay_id FROM unnest(%s::uuid[], %s::uuid[]) AS given (letter_id, replay_id)
@@ -81,8 +90,11 @@ SELECT letter_id FROM begun"""
 _REFUSE = """
 INSERT INTO deadletters_letteraction (letter_id, kind, by, at, reason, refusal)
 SELECT letter.id, 'refused', %s, %s, %s, given.refusal
-FROM unnest(%s::uuid[], %s::text[]) AS given (letter_id, refusal)
-JOIN deadletters_deadletter AS letter ON letter.id = given.letter_id"""
+FROM (
+    SELECT id FROM deadletters_deadletter WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE
+) AS letter
+JOIN unnest(%s::uuid[], %s::text[]) AS given (letter_id, refusal) ON given.letter_id = letter.id"""
+"""Letters that are being pruned are waited for, and passed over: the foreign key would find out at the commit."""
 
 _CLOSE = """
 WITH moved AS (
@@ -93,6 +105,10 @@ WITH moved AS (
 )
 SELECT id FROM moved"""
 
+_LOCK_REPLAYED = """
+SELECT FROM deadletters_deadletter
+WHERE id = (SELECT letter_id FROM deadletters_replay WHERE id = %s) OR replay_id = %s
+ORDER BY id FOR NO KEY UPDATE;"""
 _SUCCEEDED = """
 WITH replay AS (
     UPDATE deadletters_replay SET outcome = 'succeeded', finished_at = %s
@@ -139,7 +155,8 @@ def came_back(pairs: Sequence[tuple[UUID, UUID]], *, now: datetime) -> Statement
 
     Answers the bulk jobs whose replays those were.
     """
-    return _CAME_BACK, [[letter for letter, _ in pairs], [replay for _, replay in pairs], now, now]
+    letters, replays = [letter for letter, _ in pairs], [replay for _, replay in pairs]
+    return _LOCK_RETURNED + _CAME_BACK, [replays, letters, replays, now, now]
 
 
 def begin_replays(
@@ -161,7 +178,8 @@ def begin_replays(
 
 def refuse(refusals: Mapping[UUID, str], *, by: str, reason: str, at: datetime) -> Statement:
     """Write down, with each letter that there is, what was wanted of it and why it was not done."""
-    return _REFUSE, [by, at, reason, list(refusals), list(refusals.values())]
+    letters = list(refusals)
+    return _REFUSE, [by, at, reason, letters, letters, list(refusals.values())]
 
 
 def discard(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> Statement:
@@ -177,7 +195,7 @@ def restore(ids: Sequence[UUID], *, by: str, reason: str, at: datetime) -> State
 def succeeded(replay_id: UUID, *, at: datetime) -> Statement:
     """Close the replay's letter; answers whether the replay is known, which letters were closed, and its bulk job, if
     that awaits no other replay."""
-    return _SUCCEEDED, [at, replay_id, at, replay_id]
+    return _LOCK_REPLAYED + _SUCCEEDED, [replay_id, replay_id, at, replay_id, at, replay_id]
 
 
 def unknown_failures(service: str, *, limit: int) -> Statement:

@@ -28,7 +28,8 @@ LEFT JOIN LATERAL (
 _FORGOTTEN = """
 SELECT id FROM deadletters_letterjob
 WHERE state = 'running'
-  AND GREATEST(begins_at, requested_at, resumed_at, advanced_at, paced_until) < %s"""
+  AND GREATEST(begins_at, requested_at, resumed_at, advanced_at, paced_until) < %s
+ORDER BY id"""
 
 _KEEP_RESULT = """
 INSERT INTO django_celery_results_taskresult (task_id, task_name, task_kwargs, status, content_type, content_encoding,
@@ -49,7 +50,7 @@ def outcomes(job_id: UUID, *, since: datetime | None) -> Statement:
 
 
 def forgotten(*, before: datetime) -> Statement:
-    """The running jobs whose next step was due before this time."""
+    """The running jobs whose next step was due before this time, in the order in which everybody wakes several."""
     return _FORGOTTEN, [before]
 
 

@@ -70,11 +70,18 @@ class Cause:
 
     def fails_again(self, letter: DeadLetter) -> DeadLetter:
         """The letter's replay comes back with this failure, as a new letter."""
-        replay = Replay.objects.get(letter=letter, outcome="open")
-        envelope = an_envelope(reserve_stock(uuid4()), message_id=letter.message_id, replay_id=replay.id)
-        new = _read(envelope)
-        assert store([new], failures=_Said(self.exception)).letters == [new.id]
-        return DeadLetter.objects.get(id=new.id)
+        (new,) = self.fail_again([Replay.objects.get(letter=letter, outcome="open")])
+        return DeadLetter.objects.get(id=new)
+
+    def fail_again(self, replays: Sequence[Replay]) -> list[UUID]:
+        """These replays come back with this failure, in one batch of a collector's; the new letters' ids."""
+        envelopes = [
+            an_envelope(reserve_stock(uuid4()), message_id=replay.letter.message_id, replay_id=replay.id)
+            for replay in replays
+        ]
+        new = [_read(envelope) for envelope in envelopes]
+        assert store(new, failures=_Said(self.exception)).letters == sorted(letter.id for letter in new)
+        return [letter.id for letter in new]
 
 
 def _read(envelope: Envelope, *, body: bytes | None = None) -> Letter:
