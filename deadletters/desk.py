@@ -34,6 +34,8 @@ PERMISSIONS = {
 """What somebody must have who acts so, or steers a job that does."""
 MOST_AT_ONCE = {Kind.REPLAY: 1, Kind.DISCARD: services.CHUNK, Kind.RESTORE: services.CHUNK}
 """More letters than these are for a bulk job."""
+SLOWEST, FASTEST = 0.001, 1_000_000.0
+"""Letters a second that a job can be told to send: what divides by its rate has to come to a time."""
 _MOST_REASONS = 5
 _PARTICIPLES = {Kind.REPLAY: "replayed", Kind.DISCARD: "discarded", Kind.RESTORE: "restored"}
 
@@ -143,7 +145,8 @@ def pause(job_id: UUID, *, operator: Operator, reason: str, at: datetime) -> Non
 
 
 def resume(job_id: UUID, *, operator: Operator, reason: str, at: datetime) -> None:
-    """Let a job go on that was paused or has stopped by itself; what came back before is forgiven.
+    """Let a job go on that was paused or has stopped by itself. What had come back when it stopped is forgiven;
+    what came back while it was paused stops it now.
 
     Raises `NotPermitted` or `WrongMove`.
     """
@@ -213,6 +216,10 @@ def _check(
     fitting(kind, chosen)
     if rate is not None and not (math.isfinite(rate) and rate > 0):
         raise WrongRequest(f"The rate is {rate:g}; it must be more than 0 letters a second.")
+    if rate is not None and not SLOWEST <= rate <= FASTEST:
+        raise WrongRequest(
+            f"The rate is {rate:g}; it must be from {SLOWEST:g} to {FASTEST:g} letters a second."
+        )
     if begins_at is not None and begins_at.tzinfo is None:
         raise WrongRequest(f"{begins_at.isoformat()} says nothing of its time zone, so it is no time.")
     if begins_at is not None and begins_at <= at:

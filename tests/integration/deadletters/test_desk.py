@@ -211,6 +211,9 @@ def test_what_cannot_be_is_refused_with_a_sentence_and_changes_nothing():
     for rate in (0, -1, float("nan"), float("inf")):
         with pytest.raises(WrongRequest, match="more than 0 letters a second"):
             act(Kind.REPLAY, cause.filter, rate=rate)
+    for rate in (1e-300, 1e308):
+        with pytest.raises(WrongRequest, match=r"from 0\.001 to 1e"):
+            act(Kind.REPLAY, cause.filter, rate=rate)
     with pytest.raises(WrongRequest, match="which has passed"):
         act(Kind.REPLAY, cause.filter, begins_at=past)
     with pytest.raises(WrongRequest, match="time zone"):
