@@ -4,7 +4,7 @@ from django.db.models.signals import post_migrate
 
 class DeadLettersConfig(AppConfig):
     name = "deadletters"
-    verbose_name = "dead letters"
+    verbose_name = "Dead letters"
 
     def ready(self) -> None:
         from deadletters import gauges  # noqa: F401  # importing it registers them

@@ -19,7 +19,7 @@ from deadletters.errors import NotPermitted, WrongFilter, WrongMove, WrongReques
 from deadletters.filtering import LetterFilter
 from deadletters.jobs import letter_jobs
 from deadletters.jobs.letter_jobs import NEEDED
-from deadletters.models import DeadLetter, LetterJob
+from deadletters.models import DeadLetter, LetterGroup, LetterJob
 from deadletters.outgoing import SERVICE
 from deadletters.services import Asked, Outcome
 from messaging.unit_of_work import UnitOfWork, unit_of_work
@@ -86,7 +86,7 @@ def act(
     `WrongFilter` where what was asked for is in a state from which this cannot be done, and `WrongRequest`.
     """
     kind = Kind(kind)
-    subject = chosen.describe()
+    subject = described(chosen)
     letter_id = chosen.ids[0] if len(chosen.ids) == 1 else None
     _permit(kind, kind, operator=operator, subject=subject, reason=reason, at=at, letter_id=letter_id)
     _check(kind, chosen, reason=reason, at=at, begins_at=begins_at, rate=rate)
@@ -105,6 +105,7 @@ def act(
             job = letter_jobs.request(
                 kind,
                 chosen,
+                description=subject,
                 asked=asked,
                 begins_at=begins_at,
                 rate=rate or settings.REPLAY_RATE,
@@ -127,6 +128,12 @@ def act(
     if job is None:
         return Acted(outcome=outcome)
     return Acted(outcome=outcome if outcome.refused else None, job_id=job.id)
+
+
+def described(chosen: LetterFilter) -> str:
+    """The letters in words, with what those of a group have in common instead of their fingerprint."""
+    group = LetterGroup.objects.filter(fingerprint=chosen.fingerprint).first() if chosen.fingerprint else None
+    return chosen.describe(group=str(group) if group is not None else "")
 
 
 def fitting(kind: LetterJob.Kind, chosen: LetterFilter) -> LetterFilter:

@@ -95,14 +95,17 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         found = letters.filter(**{name: value for name, value in fields.items() if value})
         return narrowed(found, self.text, known=(self.service, self.type)) if self.text else found
 
-    def describe(self) -> str:
-        """In words, for people: `open letters of billing, type billing.authorize_payment.v1`."""
+    def describe(self, *, group: str = "") -> str:
+        """In words, for people: `open letters of billing of type billing.authorize_payment.v1`.
+
+        `group` is what the letters of the fingerprint have in common, where the caller knows it.
+        """
         if self.ids:
             return f"{len(self.ids)} chosen letter{'s' if len(self.ids) != 1 else ''}"
         said = [f"{self.state} letters".strip() if self.state else "letters"]
         said += [f"of {self.service}"] if self.service else []
         said += [f"of type {self.type}"] if self.type else []
-        said += [f"of group {self.fingerprint}"] if self.fingerprint else []
+        said += [f"of the group {group or self.fingerprint}"] if self.fingerprint else []
         said += [f"of order {self.order}"] if self.order else []
         said += [f"of message {self.message_id}"] if self.message_id else []
         said += [f"that died from {self.since:%Y-%m-%d %H:%M:%S} UTC on"] if self.since else []

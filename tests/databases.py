@@ -7,6 +7,7 @@ tests that commit keep apart by their own ids.
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def aliases() -> list[str]:
     return sorted(set(settings.SERVICES.values()))
 
 
+@cache
 def state_of_the_code() -> str:
     """A name that changes whenever the templates would."""
     digest = hashlib.sha256(",".join(aliases()).encode())

@@ -1,5 +1,6 @@
 """Replay, discard and restore: one page that says how many letters and what will happen, before anything does."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -79,7 +80,7 @@ def act(request: HttpRequest, kind: str) -> HttpResponse:
             request,
             words.permission,
             action=kind,
-            subject=chosen.describe(),
+            subject=desk.described(chosen),
             to=f"{kind} dead letters",
             letter_id=chosen.ids[0] if len(chosen.ids) == 1 else None,
         )
@@ -127,6 +128,14 @@ def _nothing(request: HttpRequest, words: ActWords, meant: Meant) -> HttpRespons
     )
 
 
+def _described(meant: Meant, groups: Sequence[dict[str, Any]]) -> str:
+    if meant.able.ids:
+        return ""
+    if meant.able.fingerprint and groups:  # which are of the one group then, so it need not be asked for
+        return meant.able.describe(group=groups[0]["words"])
+    return desk.described(meant.able)
+
+
 def _ask(request: HttpRequest, words: ActWords, meant: Meant, form: ActForm | None = None) -> HttpResponse:
     form = form or _form(words, meant)
     number, is_exact = meant.count.number, meant.count.is_exact
@@ -137,7 +146,7 @@ def _ask(request: HttpRequest, words: ActWords, meant: Meant, form: ActForm | No
         "words": words,
         "how_many": f"{number}" if is_exact else f"more than {number}",
         "is_one": number == 1 and is_exact,
-        "described": "" if meant.able.ids else meant.able.describe(),
+        "described": _described(meant, groups),
         "others": meant.others,
         "plan": plan(number, ramp=settings.REPLAY_RAMP, is_exact=is_exact),
         "rate": settings.REPLAY_RATE,

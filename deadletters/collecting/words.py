@@ -2,8 +2,8 @@
 
 A word is a run of letters and digits, in lower case; a name in camel case is its parts too, and an identifier (a UUID)
 is one word. Nothing is found that not everybody may read who may view letters. A body contributes what it shows to
-people who may not see personal data, and an exception what is not said there of the customer. Of a body that is not
-JSON nobody can tell what is personal: it contributes nothing, and its exception, which may quote it, its class alone.
+people who may not see personal data, and an exception what it does not quote and the body does not say of the customer.
+Of a body that is not JSON nobody can tell what is personal: it contributes nothing, and its exception its class alone.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from eventstore.admin_privacy import HIDDEN, masked, private_values
+from eventstore.private_text import scrubbed
 
 LONGEST_TEXT = 20_000
 """Characters of an exception, or of a body, that are looked at."""
@@ -39,7 +40,7 @@ def words_of(*, service: str, wire_type: str, exception: str, body: bytes) -> st
     if private is None:
         words = words_in(service, wire_type, exception.split(":", 1)[0])
     else:
-        said = words_in(exception)
+        said = words_in(scrubbed(exception[:LONGEST_TEXT]).replace(HIDDEN, " "))
         if private:
             secret = set(words_in(*private))
             said = [word for word in said if word not in secret]

@@ -11,8 +11,8 @@ FROM deadletters_deadletter GROUP BY 1, 2, 3, 4"""
 WORDS = """
 UPDATE deadletters_deadletter SET words = array_to_tsvector(ARRAY(
     SELECT DISTINCT lower(left(word[1], 64))
-    FROM regexp_matches(left(service || ' ' || type || ' ' || exception, 20000), '[[:alnum:]]+', 'g') AS word))"""
-"""Letters of before are found by these alone: what a body says to everybody, code decides and not SQL."""
+    FROM regexp_matches(left(service || ' ' || type || ' ' || split_part(exception, ':', 1), 20000), '[[:alnum:]]+', 'g') AS word))"""
+"""Letters of before are found by these alone: what body and exception say to everybody, code decides and not SQL."""
 
 SUPPORT = {
     "deadletters": {

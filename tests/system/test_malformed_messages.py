@@ -29,7 +29,7 @@ def test_malformed_messages_become_dead_letters_and_their_consumer_goes_on(
         for name, (properties, headers, body) in cases.items():
             publish(connection, service, name, (properties, {**headers, "x-run": run}, body))
         unreadable = with_unreadable_headers(run.encode())
-        connection.default_channel.basic_publish(unreadable, exchange="", routing_key=service)
+        connection.default_channel.basic_publish_confirm(unreadable, exchange="", routing_key=service)
 
     def dead() -> dict[str, DeadLetter]:
         letters = DeadLetter.objects.filter(**{"headers__x-run": run, "service": service})

@@ -69,7 +69,9 @@ class Command(BaseCommand):
         parser.add_argument("--message", help="the message's id")
         parser.add_argument("--since", help="died then or later: 2026-01-31 or 2026-01-31T17:05, UTC")
         parser.add_argument("--until", help="died before then")
-        parser.add_argument("--text", dest="q", help="words of type, exception or body")
+        parser.add_argument(
+            "--text", dest="q", help="words of service, type, exception or body; auth* for what begins so"
+        )
 
     def _add_act(self, parser: CommandParser, act: str) -> None:
         parser.add_argument("ids", nargs="*", metavar="id")

@@ -1,5 +1,6 @@
-// Follows a bulk job while its page is looked at: every two seconds the part that changes is fetched again. Without
-// this script the page says as of when it is, and has a link to refresh it.
+// Follows a bulk job while its page is looked at: every two seconds the part that changes is fetched again, and when the
+// job's state has changed, what the page says around it. Without this script the page says as of when it is, and has a
+// link to refresh it.
 "use strict";
 
 const PAUSE = 2000;
@@ -29,6 +30,18 @@ function update(found) {
   }
 }
 
+// The counts of open letters above, and the facts of the job below.
+async function updateAround() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+  if (!answer.ok) return;
+  const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const selector of ["#rooms", "#news", "fieldset.module.aligned"]) {
+    const shown = document.querySelector(selector);
+    const fresh = found.querySelector(selector);
+    if (shown && fresh && !shown.contains(document.activeElement)) shown.replaceWith(fresh);
+  }
+}
+
 async function follow() {
   if (document.visibilityState === "visible") {
     try {
@@ -38,7 +51,9 @@ async function follow() {
         signal: AbortSignal.timeout(10000),
       });
       if (answer.status === 403 || answer.status === 404) return;
+      const before = region(job, "progress").dataset.state;
       if (answer.ok) update(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      if (region(job, "progress").dataset.state !== before) await updateAround();
     } catch {
       // The shop does not answer: what is shown says as of when it is, and the next try may succeed.
     }

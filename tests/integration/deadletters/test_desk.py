@@ -98,7 +98,7 @@ def test_one_letter_is_replayed_at_once_and_written_down():
     entry = DeskEntry.objects.get(by=ada.name)
     assert (entry.outcome, entry.action, entry.letters, entry.refused) == ("done", "replay", 1, 0)
     assert (entry.letter_id, entry.job_id, entry.reason) == (letter.id, None, "mended")
-    assert entry.subject == cause.filter.describe()
+    assert entry.subject == desk.described(cause.filter)
 
 
 def test_the_entry_and_what_it_tells_of_are_one_transaction(monkeypatch):
@@ -125,7 +125,11 @@ def test_several_letters_to_be_replayed_are_a_job_and_so_is_one_for_later():
     assert states(*letters) == ["open", "open"], "nothing is sent before the job's first step"
     assert (job.state, job.kind, job.rate, job.ramp) == ("running", "replay", 7, list(settings.REPLAY_RAMP))
     assert job.filter == {"fingerprint": cause.fingerprint}
-    assert (job.requested_by, job.reason, job.description) == (ada.name, "mended", cause.filter.describe())
+    assert (job.requested_by, job.reason, job.description) == (
+        ada.name,
+        "mended",
+        desk.described(cause.filter),
+    )
     entry = DeskEntry.objects.get(by=ada.name)
     assert (entry.outcome, entry.job_id, entry.letters) == ("done", job.id, None)
     assert str(job.id) in entry.detail

@@ -2,10 +2,12 @@
 
 import json
 from datetime import timedelta
+from importlib import import_module
 from uuid import uuid4
 
 import msgspec
 import pytest
+from django.db import connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter
 from messaging.envelope import utc_now
 from tests.builders import reserve_stock
-from tests.integration.deadletters.true_counts import Recorded, a_death, stored
+from tests.integration.deadletters.true_counts import Recorded, a_death, differences, stored
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -155,3 +157,16 @@ def test_a_list_asks_three_statements_with_a_text_and_two_without(django_assert_
         listed(LetterFilter(state="open", service="billing"))
     with django_assert_num_queries(3, using="default"):
         listed(LetterFilter(state="open", text="timeout"))
+
+
+def test_letters_of_before_are_found_by_their_class_and_by_nothing_that_they_quote(both_ways):
+    mark = f"ada{uuid4().hex}"
+    (letter_id,) = stored(a_death(), exception=f"Lost{mark}: no address '{mark}'")
+    migration = import_module("deadletters.migrations.0003_tally_letters_and_create_operator_groups")
+
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"{migration.WORDS} WHERE id = %s", [letter_id])
+
+    assert found(q=f"lost{mark} inventory reserve_stock") == [letter_id]
+    assert found(q=mark) == found(q="address", ids=str(letter_id)) == []
+    assert differences() == []
