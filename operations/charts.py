@@ -98,7 +98,7 @@ def stacked_bars(
                 )
             )
         if shapes:
-            told = ", ".join(f"{_number(one.values[index])} {one.name}" for one in series)
+            told = ", ".join(f"{in_digits(one.values[index])} {one.name}" for one in series)
             bars.append(format_html("<g><title>{}: {}</title>{}</g>", label, told, _joined(shapes)))
     return _chart(
         key=key,
@@ -150,7 +150,7 @@ def lines(
                 '<g class="mark mark-{}"><title>{}: {} {} {}</title>{}</g>',
                 one.look.value,
                 label,
-                _number(value),
+                in_digits(value),
                 unit,
                 one.name,
                 _marker(one.look, *point),
@@ -210,19 +210,21 @@ def _chart(
         labels_are=labels_are,
         columns=tuple(f"{one.name}{f' ({unit.strip()})' if unit else ''}" for one in series),
         rows=tuple(
-            (label, tuple(_number(one.values[index]) for one in series)) for index, label in enumerate(labels)
+            (label, tuple(in_digits(one.values[index]) for one in series))
+            for index, label in enumerate(labels)
         ),
     )
 
 
 def _axis(top: float, unit: str) -> SafeString:
     """Lines at nothing, half and all, with the numbers right-aligned before them."""
+    most = 1_000 if unit else 10_000  # a unit takes room too
     return format_html_join(
         "",
         '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text class="label" x="{}" y="{}" '
         'text-anchor="end">{}{}</text>',
         (
-            (_LEFT, _RIGHT, y, y, _LEFT - 6, _round(y + 4), _short(value), unit)
+            (_LEFT, _RIGHT, y, y, _LEFT - 6, _round(y + 4), _short(value, most=most), unit)
             for value, y in ((0, _BOTTOM), (top / 2, (_TOP + _BOTTOM) / 2), (top, _TOP))
         ),
     )
@@ -292,19 +294,19 @@ def _stretches(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[
     return found
 
 
-def _number(value: float | None) -> str:
+def in_digits(value: float | None) -> str:
     """Whole numbers with thousands parted, small ones to three digits; a dash for nothing known."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"
 
 
-def _short(value: float) -> str:
-    """What has room beside the axis: `25k` for 25,000."""
+def _short(value: float, *, most: int) -> str:
+    """What has room beside the axis: `25k` for 25,000, from `most` on."""
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
-        if value >= 10 * size:
+        if value >= most and value >= size:
             return f"{value / size:g}{letter}"
-    return _number(value)
+    return in_digits(value)
 
 
 def _round(value: float) -> float:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from operations.charts import Chart, Look, Series, lines, nothing, stacked_bars
+from operations.charts import Chart, Look, Series, in_digits, lines, nothing, stacked_bars
 from operations.figures import OrderFigures
 
 HOURS_ARE = "Hour (UTC)"
@@ -52,8 +52,8 @@ def _times(figures: OrderFigures | None, hours: list[datetime]) -> Chart:
         return nothing(key=key, title=title, sentence="No order of the last day is finished.")
     newest = took[max(took)]
     sentence = (
-        f"In the hour from {max(took):%H:%M}: half of the orders within {newest[0]:.3g} s, 95 % "
-        f"within {newest[1]:.3g} s."
+        f"In the hour from {max(took):%H:%M}: half of the orders within {in_digits(newest[0])} s, 95 % "
+        f"within {in_digits(newest[1])} s."
     )
     series = [
         Series(name=name, look=look, values=[took[hour][number] if hour in took else None for hour in hours])

@@ -149,13 +149,14 @@ def _described(meant: Meant, groups: Sequence[dict[str, Any]]) -> str:
 def _ask(request: HttpRequest, words: ActWords, meant: Meant, form: ActForm | None = None) -> HttpResponse:
     form = form or _form(words, meant)
     number, is_exact = meant.count.number, meant.count.is_exact
+    is_one = number == 1 and is_exact
     groups = _groups(meant)
     letters = _first_letters(request, meant)
     context = {
-        "title": f"{words.kind.capitalize()} dead letters",
+        "title": f"{words.kind.capitalize()} {'a dead letter' if is_one else 'dead letters'}",
         "words": words,
         "how_many": f"{number}" if is_exact else f"more than {number}",
-        "is_one": number == 1 and is_exact,
+        "is_one": is_one,
         "described": _described(meant, groups),
         "others": meant.others,
         "plan": plan(number, ramp=settings.REPLAY_RAMP, is_exact=is_exact),

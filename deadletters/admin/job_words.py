@@ -1,5 +1,7 @@
 """The stages of a bulk job and how far it is, in words for its page. Pure; its sentence is the job's own."""
 
+from datetime import datetime
+
 import msgspec
 
 from deadletters.models import LetterJob
@@ -31,6 +33,13 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
             return "not begun"
         percent = 100 if not self.total else self.taken * 100 // self.total
         return f"{self.taken} of {self.total} ({percent} %)"
+
+
+def state(job: LetterJob, *, now: datetime, is_short: bool = False) -> str:
+    """The job's state; one that is to begin later does not run yet, whatever its row says."""
+    if job.state == LetterJob.State.RUNNING and job.begins_at > now:
+        return "to come" if is_short else "to come: begins later"
+    return str(job.state) if is_short else str(LetterJob.State(job.state).label)
 
 
 def share(job: LetterJob) -> Share:

@@ -102,7 +102,9 @@ class LetterJobAdmin(HistoryAdmin):
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, job: LetterJob) -> str:
-        return badge(job.state, STATE_TONES[LetterJob.State(job.state)])
+        return badge(
+            job_words.state(job, now=timezone.now(), is_short=True), STATE_TONES[LetterJob.State(job.state)]
+        )
 
     @admin.display(description="progress")
     def shown_progress(self, job: LetterJob) -> str:
@@ -154,6 +156,7 @@ def _live(request: HttpRequest, job: LetterJob) -> dict[str, Any]:
         "words": words,
         "tone": STATE_TONES[LetterJob.State(job.state)].value,
         "state": job.state,
+        "state_in_words": job_words.state(job, now=timezone.now()),
         "is_live": job.state in LIVE,
         "is_stopped": job.state == LetterJob.State.STOPPED,
         "progress": told,

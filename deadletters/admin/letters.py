@@ -67,7 +67,7 @@ class DeadLetterAdmin(HistoryAdmin):
     search_fields = ("words",)  # that there is a search; `LetterFilter` does it
     search_help_text = (
         "Words of a service, type, exception or body (auth* finds what begins so); or an identifier of an order, "
-        "a message, a saga, a letter"
+        "a message, a saga, a letter. A place in the code is found among the groups"
     )
     list_max_show_all = HistoryAdmin.list_per_page  # what is ticked has to fit into an address
     sortable_by = ("died_at_shown",)  # by an index; a million letters are not sorted by anything else

@@ -63,7 +63,7 @@ def _said(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if schema.get("type") == "array":
         inner = _followed(schema.get("items", {}), definitions)
-        return f"list of {_said(inner, definitions)}"
+        return f"list, each of them: {_said(inner, definitions)}"
     word = _FORMATS.get(schema.get("format", "")) or _WORDS.get(str(schema.get("type", "")), "anything")
     return ", ".join([word, *_bounds(schema)])
 

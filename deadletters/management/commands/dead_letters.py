@@ -172,7 +172,7 @@ class Command(BaseCommand):
         if options["json"]:
             self._tell(telling.outcome(acted.outcome))
         else:
-            self._tell(f"{len(acted.outcome.done)} dead letters: {_DONE[kind]}")
+            self._tell(f"{_counted(len(acted.outcome.done))}: {_DONE[kind]}")
             for letter_id, why in list(acted.outcome.refused.items())[:_MOST_REASONS]:
                 self.stderr.write(f"{letter_id} stays as it is. {why}")
         if acted.outcome.refused:
@@ -229,6 +229,10 @@ class Command(BaseCommand):
 
     def _tell(self, what: str | dict[str, Any]) -> None:
         self.stdout.write(what if isinstance(what, str) else msgspec.json.encode(what).decode())
+
+
+def _counted(number: int) -> str:
+    return f"{number} dead letter{'' if number == 1 else 's'}"
 
 
 def _filter_of(options: dict[str, Any]) -> LetterFilter:

@@ -61,7 +61,7 @@ def test_a_letter_is_shown_with_everything():
 def test_letters_are_replayed_discarded_and_restored_in_somebodys_name():
     replayed, discarded = record_letter(), record_letter()
 
-    assert "1 dead letters: sent again" in run("replay", replayed.id, "--by", "grace", "--reason", "mended")
+    assert "1 dead letter: sent again" in run("replay", replayed.id, "--by", "grace", "--reason", "mended")
     run("discard", discarded.id, "--by", "grace", "--reason", "a test order")
     run("restore", discarded.id)
 

@@ -1,6 +1,6 @@
 """The stages of a bulk job, as its page shows them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -68,3 +68,13 @@ def test_a_job_without_a_ramp_has_no_stages():
 )
 def test_it_is_never_more_than_whole(done, refused, total, words):
     assert job_words.share(a_job(done=done, refused=refused, total=total)).words == words
+
+
+def test_a_job_that_begins_later_is_not_said_to_run():
+    job = a_job(begins_at=NOON)
+
+    assert job_words.state(job, now=NOON - timedelta(hours=1)) == "to come: begins later"
+    assert job_words.state(job, now=NOON - timedelta(hours=1), is_short=True) == "to come"
+    assert job_words.state(job, now=NOON) == "running"
+    paused = a_job(begins_at=NOON, state="paused")
+    assert job_words.state(paused, now=NOON - timedelta(hours=1)) == "paused: by a person"

@@ -20,7 +20,7 @@ def test_what_may_stand_there_is_told_in_words():
     told = {field.path: field.type for field in fields_of(OrderPlaced)}
 
     assert told["order_id"] == "identifier (UUID)"
-    assert told["lines"] == "list of object"
+    assert told["lines"] == "list, each of them: object"
     assert told["lines[].quantity"] == "whole number, 1 to 1000000"
     assert told["total.currency"] == "text, like ^[A-Z]{3}$"
     assert told["lines[].sku"] == "text, at most 64 characters, like ^[a-z0-9][a-z0-9-]*$"

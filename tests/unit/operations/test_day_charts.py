@@ -47,3 +47,14 @@ def test_the_database_of_orders_may_be_away():
 
     assert chart.sentence == times.sentence == "The database of orders does not answer."
     assert letters.rows[-1] == ("12:00", ("2",))
+
+
+def test_seconds_are_written_out_however_long_an_order_took():
+    hour = OrdersOfAnHour(
+        hour=NOW.replace(hour=12, minute=0), took=(1132.4, 1540.0), pending=0, confirmed=2, cancelled=0
+    )
+
+    _, _, times = orders_chart(hour)
+
+    assert "half of the orders within 1,132 s, 95 % within 1,540 s." in times.sentence
+    assert ">2k s<" in times.svg
