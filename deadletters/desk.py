@@ -151,7 +151,8 @@ def pause(job_id: UUID, *, operator: Operator, reason: str, at: datetime) -> Non
 
 
 def resume(job_id: UUID, *, operator: Operator, reason: str, at: datetime) -> None:
-    """Let a job go on that was paused or has stopped by itself; what came back before is forgiven.
+    """Let a job go on that was paused or has stopped by itself. What had come back when it stopped is forgiven;
+    what came back while it was paused stops it now.
 
     Raises `NotPermitted` or `WrongMove`.
     """

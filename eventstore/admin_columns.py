@@ -84,6 +84,17 @@ def page_of(model: str, text: str, **asked: object) -> str:
     return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:{model}_changelist"), urlencode(asked), text)
 
 
+def may_open(user: Any, model: str) -> bool:
+    """Whether this person may see the rows of `app_model`: a link that leads to a refusal helps nobody."""
+    application, _, name = model.rpartition("_")
+    return bool(user.has_perm(f"{application}.view_{name}"))
+
+
+def page_for(user: Any, model: str, text: str, **asked: object) -> str:
+    """`page_of` for whoever may open that page, else its text alone."""
+    return page_of(model, text, **asked) if may_open(user, model) else text
+
+
 def state_column(field: str, tones: Mapping[Any, Tone]) -> Column:
     """The field's value in its words, coloured by `tones`."""
 

@@ -7,10 +7,11 @@ from uuid import UUID
 from django.contrib import admin
 from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
+from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 
 from eventstore.admin_privacy import PERMISSION, SENTENCE, masked
 from eventstore.private_text import scrubbed
@@ -61,6 +62,21 @@ def null_filter(field: str, title: str, *, null: str, given: str) -> type[admin.
             return queryset.filter(**{f"{field}__isnull": self.value() == "null"})
 
     return Filter
+
+
+class TimeFilter(admin.DateFieldListFilter):
+    """Django's filter by a time, under a title that is a phrase: `By time placed`, where the field is `placed_at`."""
+
+    def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(field, *args, **kwargs)
+        self.title = f"time {field.name.removesuffix('at').replace('_', ' ')}".strip()
+
+
+def _is_named_as_a_time(field: Any) -> bool:
+    return isinstance(field, DateTimeField) and (field.name == "at" or field.name.endswith("_at"))
+
+
+admin.FieldListFilter.register(_is_named_as_a_time, TimeFilter, take_priority=True)
 
 
 class _CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -162,7 +178,12 @@ class HistoryAdmin(_ModelAdmin):
         is_by_identifier = len(asked) == 1 and asked <= set(self.identifiers)
         is_narrowed = bool(asked) and not is_by_identifier
         sentence = "Nothing matches the search and the filters." if is_narrowed else self.empty_sentence
-        told = {"empty_sentence": sentence, "most_listed": MOST_LISTED, **(extra_context or {})}
+        told = {
+            "title": capfirst(str(self.opts.verbose_name_plural)),  # not "Select … to view"
+            "empty_sentence": sentence,
+            "most_listed": MOST_LISTED,
+            **(extra_context or {}),
+        }
         response = super().changelist_view(request, told)
         found = getattr(response, "context_data", None) or {}
         if is_by_identifier and "cl" in found and found["cl"].result_count == 1:

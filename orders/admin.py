@@ -13,9 +13,11 @@ from eventstore.admin_columns import (
     Tone,
     badge,
     duration,
+    may_open,
     moment,
     money,
     money_column,
+    page_for,
     page_of,
     state_column,
     time_column,
@@ -153,11 +155,11 @@ class OrderAdmin(HistoryAdmin):
     ) -> Any:
         order: Order = kwargs["obj"]
         context.update(
-            trail=_trail(order),
+            trail=_trail(order, user=request.user),
             lines=[
                 {
                     "name": line.name,
-                    "stock": page_of("inventory_stockitem", line.sku, sku=line.sku),
+                    "stock": page_for(request.user, "inventory_stockitem", line.sku, sku=line.sku),
                     "quantity": line.quantity,
                     "unit": money(line.unit_amount, order.currency),
                     "amount": money(line.amount, order.currency),
@@ -176,17 +178,21 @@ class OrderAdmin(HistoryAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def _trail(order: Order) -> list[str]:
-    """Where else the order is known; other services' pages are reached by address."""
+def _trail(order: Order, *, user: Any) -> list[str]:
+    """Where else the order is known, as far as this person may go; other services' pages are reached by address."""
     stream = f"order-{order.id}"
-    return [
-        page_of("sagas_sagarecord", "Saga", correlation_id=order.id),
-        page_of("billing_payment", "Payment", order_id=order.id),
-        page_of("inventory_reservation", "Reservation", order_id=order.id),
-        page_of("shipping_shipment", "Shipment", order_id=order.id),
-        page_of("notifications_notification", "E-mails", order_id=order.id),
-        page_of("eventstore_storedevent", "Events", service="orders", stream=stream),
-        page_of(
-            "messaging_failedattempt", "Failed attempts in orders", service="orders", correlation_id=order.id
+    pages: list[tuple[str, str, dict[str, object]]] = [
+        ("sagas_sagarecord", "Saga", {"correlation_id": order.id}),
+        ("deadletters_deadletter", "Dead letters", {"order": order.id}),
+        ("billing_payment", "Payment", {"order_id": order.id}),
+        ("inventory_reservation", "Reservation", {"order_id": order.id}),
+        ("shipping_shipment", "Shipment", {"order_id": order.id}),
+        ("notifications_notification", "E-mails", {"order_id": order.id}),
+        ("eventstore_storedevent", "Events", {"service": "orders", "stream": stream}),
+        (
+            "messaging_failedattempt",
+            "Failed attempts in orders",
+            {"service": "orders", "correlation_id": order.id},
         ),
     ]
+    return [page_of(model, text, **asked) for model, text, asked in pages if may_open(user, model)]

@@ -16,3 +16,6 @@ urlpatterns = [
     path("metrics", metrics),
     path("", include("orders.urls")),
 ]
+
+handler403 = "operations.refusals.not_permitted"
+handler404 = "operations.refusals.not_found"

@@ -15,6 +15,7 @@ from eventstore.admin_columns import (
     duration,
     json_block,
     moment,
+    page_for,
     page_of,
     state_column,
     time_column,
@@ -144,7 +145,8 @@ class SagaRecordAdmin(HistoryAdmin):
         context.update(
             steps=[_step(step, letters) for step in steps],
             messages_of_saga=[
-                _message(message, is_hidden=is_hidden) for message in saga.messages.order_by("id")
+                _message(message, user=request.user, is_hidden=is_hidden)
+                for message in saga.messages.order_by("id")
             ],
             saga_data=json_block(saga.data),
         )
@@ -173,7 +175,7 @@ def _step(step: StepRecord, letters: dict[UUID, str]) -> dict[str, Any]:
     }
 
 
-def _message(message: MessageRecord, *, is_hidden: bool) -> dict[str, Any]:
+def _message(message: MessageRecord, *, user: Any, is_hidden: bool) -> dict[str, Any]:
     is_sent = message.direction == MessageRecord.Direction.SENT
     receiver = message.type.split(".", 1)[0] if is_sent else "sagas"
     return {
@@ -183,13 +185,15 @@ def _message(message: MessageRecord, *, is_hidden: bool) -> dict[str, Any]:
         "at": moment(message.at, is_precise=True),
         "message_id": message.message_id,
         "body": json_block(masked(message.body) if is_hidden else message.body),
-        "key": page_of(
+        "key": page_for(
+            user,
             "messaging_idempotencykey",
             f"key in {receiver}",
             service=receiver,
             message_id=message.message_id,
         ),
-        "failures": page_of(
+        "failures": page_for(
+            user,
             "messaging_failedattempt",
             "failed attempts",
             service=receiver,

@@ -94,6 +94,8 @@ def _verdict(run: DryRun) -> tuple[str, Tone]:
         return "would succeed", Tone.GOOD
     if not run.is_tried:
         return "not tried", Tone.WAITING
+    if run.is_same_failure:
+        return "would fail again", Tone.BAD
     return ("would fail", Tone.BAD) if run.exception else ("not known", Tone.WAITING)
 
 

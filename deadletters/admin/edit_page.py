@@ -119,7 +119,12 @@ def _may_edit(request: HttpRequest, letter: DeadLetter) -> bool:
 
 
 def _lacking(request: HttpRequest, letter: DeadLetter) -> str:
-    """The permission to ask for: of those that editing this letter needs, the first that is missing."""
+    """The permission to ask for: of those that editing this letter needs, the first that is missing.
+
+    None where editing is switched off: then no permission helps.
+    """
+    if not settings.LETTER_EDITING:
+        return ""
     needed = (EDIT, to_edit(letter.type))
     return next((name for name in needed if not request.user.has_perm(name)), SEE_PERSONAL_DATA)
 

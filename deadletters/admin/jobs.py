@@ -23,7 +23,7 @@ from deadletters.admin.words import type_of
 from deadletters.filtering import LetterFilter
 from deadletters.jobs.letter_job_progress import progress
 from deadletters.models import DeadLetter, LetterJob, Replay
-from eventstore.admin_columns import Tone, badge, page_of, time_column
+from eventstore.admin_columns import Tone, badge, may_open, page_of, time_column
 from eventstore.admin_history import HistoryAdmin
 
 STATE_TONES = {
@@ -90,6 +90,11 @@ class LetterJobAdmin(HistoryAdmin):
             path("<uuid:job_id>/progress/", view(self.show_progress), name="deadletters_letterjob_progress")
         )
         return own + super().get_urls()
+
+    def get_fields(self, request: HttpRequest, obj: LetterJob | None = None) -> Any:
+        if may_open(request.user, "django_celery_results_taskresult"):
+            return self.fields
+        return [field for field in self.fields if field != "shown_result"]
 
     @admin.display(description="job", ordering="description")
     def shown_job(self, job: LetterJob) -> str:

@@ -59,7 +59,8 @@ VERBS = {
             possible=(State.PAUSED, State.STOPPED),
             asks=(State.STOPPED,),
             consequences="It goes on with the letters that are left. One that had stopped by itself climbs its ramp "
-            "anew: what came back before is forgiven, and when one more letter comes back, it stops again.",
+            "anew: what came back before is forgiven, and when one more letter comes back, it stops again. One "
+            "that was paused stops at once if letters came back meanwhile.",
             done="The job goes on.",
         ),
         Verb(

@@ -51,6 +51,16 @@ class CameBack(msgspec.Struct, frozen=True, kw_only=True):
     is_same: bool
 
 
+def believable(paced_until: datetime | None, *, rate: float, at: datetime) -> datetime | None:
+    """The time until which the rate holds letters back; no later than any step would have set it.
+
+    It is later where the clock was put back meanwhile, and the job would wait until the clock has caught up.
+    """
+    if paced_until is None:
+        return None
+    return min(paced_until, at + max(AHEAD, timedelta(seconds=1 / rate)))
+
+
 def climbed(pace: Pace, *, open_replays: int) -> Pace:
     """The pace with its next stage, where all letters of this one were sent and are concluded."""
     if pace.is_on_ramp and pace.left_of_stage <= 0 and not open_replays:

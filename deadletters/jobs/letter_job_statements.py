@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from contracts.operations import AdvanceLetterJob
 from eventstore.store import Statement
 
 _OUTCOMES = """
@@ -26,8 +27,15 @@ LEFT JOIN LATERAL (
 ) AS came_back ON true"""
 
 _FORGOTTEN = """
-SELECT id FROM deadletters_letterjob
-WHERE state = 'running'
+SELECT job.id, died.letters, died.newest, died.problem
+FROM deadletters_letterjob AS job
+CROSS JOIN LATERAL (
+    SELECT count(*) AS letters, (array_agg(id ORDER BY id DESC))[1] AS newest,
+           (array_agg(COALESCE(NULLIF(exception, ''), reason) ORDER BY id DESC))[1] AS problem
+    FROM deadletters_deadletter
+    WHERE correlation_id = job.id::text AND type = %s AND collected_at > GREATEST(job.requested_at, job.resumed_at)
+) AS died
+WHERE job.state = 'running'
   AND GREATEST(begins_at, requested_at, resumed_at, advanced_at, paced_until) < %s
 ORDER BY id"""
 
@@ -50,8 +58,9 @@ def outcomes(job_id: UUID, *, since: datetime | None) -> Statement:
 
 
 def forgotten(*, before: datetime) -> Statement:
-    """The running jobs whose next step was due before this time, in the order in which everybody wakes several."""
-    return _FORGOTTEN, [before]
+    """The running jobs whose next step was due before this time, in the order in which everybody wakes several; of each
+    how many of its own messages have died since it was begun or resumed, the newest such letter, and its problem."""
+    return _FORGOTTEN, [AdvanceLetterJob.wire_type, before]
 
 
 def keep_result(

@@ -51,6 +51,8 @@ _LONGEST_SLEEP = timedelta(days=1)
 """A message that waits longer might be taken for too old to be run."""
 _FORGOTTEN_AFTER = timedelta(minutes=2)
 """Longer than a step waits for outcomes, and than most of its repetitions take when it fails."""
+_MOST_DEAD = 3
+"""Messages of a job that may die; after so many it is the job, and each that is sent more is one letter more."""
 
 
 def request(
@@ -94,7 +96,8 @@ def request(
 def move(job_id: UUID, to: LetterJob.State, *, at: datetime, work: UnitOfWork) -> LetterJob:
     """Pause, resume or cancel a job, with the caller's unit of work. What was sent before goes on in any case.
 
-    A job that had stopped by itself climbs its ramp anew, and takes what came back from it too. Raises `WrongMove`.
+    A job that had stopped by itself climbs its ramp anew, takes what came back from it too, and has that forgiven.
+    Raises `WrongMove`.
     """
     job = _locked(job_id)
     if job is None:
@@ -108,7 +111,7 @@ def move(job_id: UUID, to: LetterJob.State, *, at: datetime, work: UnitOfWork) -
         _begin_anew(job, at=at)
     job.state = to
     if to == State.RUNNING:
-        job.resumed_at, job.stopped_because = at, ""
+        job.stopped_because = ""
         _wake(job, due=max(at, job.begins_at), work=work)
     else:
         work.add_statement(take_wake_up_back(job_id))
@@ -150,13 +153,20 @@ def advance(job_id: UUID, *, at: datetime) -> None:
 def wake_forgotten(*, at: datetime) -> list[UUID]:
     """Wake the running jobs whose next step was due long ago: its message may itself be a dead letter.
 
-    One whose message is only late gets another, which it takes no harm from.
+    One whose message is only late gets another, which it takes no harm from. One whose messages die again and again is
+    stopped instead, and says so.
     """
+    found = []
     with unit_of_work(SERVICE) as work:
-        found = [
-            job_id for (job_id,) in answers(letter_job_statements.forgotten(before=at - _FORGOTTEN_AFTER))
-        ]
-        work.outgoing += [wake_up(job_id, due=at, now=at) for job_id in found]
+        for job_id, died, letter_id, problem in answers(
+            letter_job_statements.forgotten(before=at - _FORGOTTEN_AFTER)
+        ):
+            if died < _MOST_DEAD:
+                found.append(job_id)
+                work.outgoing.append(wake_up(job_id, due=at, now=at))
+            else:
+                why = f"Its own messages die: {died} have, the last as letter {letter_id}: {problem}."
+                _stop(job_id, why, at=at, work=work)
     for job_id in found:
         log.warning("the bulk job %s had been forgotten, and is woken", job_id)
     return found
@@ -170,7 +180,7 @@ def _replay_some(job: LetterJob, *, at: datetime, work: UnitOfWork) -> tuple[Out
         stage=job.stage,
         stage_done=job.stage_done,
         rate=job.rate,
-        paced_until=job.paced_until,
+        paced_until=plan.believable(job.paced_until, rate=job.rate, at=at),
     )
     if why := plan.reason_to_stop(outcomes.came_back, is_on_ramp=pace.is_on_ramp):
         job.state, job.stopped_because = State.STOPPED, why
@@ -206,6 +216,7 @@ def _close_some(job: LetterJob, *, at: datetime, work: UnitOfWork) -> datetime |
 
 def _begin_anew(job: LetterJob, *, at: datetime) -> None:
     """Let it take all the letters meant that are open now: those it had not come to, and those that came back."""
+    job.resumed_at = at
     job.stage = job.stage_done = 0
     job.after, job.is_exhausted, job.collected_until = None, False, at
     job.total = job.done + job.refused + _letters(job).count()
@@ -214,11 +225,14 @@ def _begin_anew(job: LetterJob, *, at: datetime) -> None:
 def _letters(job: LetterJob) -> QuerySet[DeadLetter]:
     chosen = msgspec.convert(job.filter, LetterFilter)
     letters = DeadLetter.objects.filter(state=NEEDED[Kind(job.kind)], collected_at__lte=job.collected_until)
-    if not chosen.ids:
+    if job.resumed_at is None or not (chosen.ids or chosen.since or chosen.until):
         return chosen.apply(letters)
-    # What came back is a letter with an id of its own, that nobody has named.
+    # What came back has an id of its own, that nobody has named, and died later.
     came_back = Q(replay_id__in=Replay.objects.filter(job=job, outcome=Replay.Outcome.FAILED).values("id"))
-    return letters.filter(Q(id__in=chosen.ids) | came_back)
+    bounds = {"id__in": chosen.ids, "died_at__gte": chosen.since, "died_at__lt": chosen.until}
+    named = Q(**{name: value for name, value in bounds.items() if value})
+    others = msgspec.structs.replace(chosen, ids=(), since=None, until=None)
+    return others.apply(letters).filter(named | came_back)
 
 
 def _take(job: LetterJob, count: int) -> list[UUID]:
@@ -245,6 +259,19 @@ def _asked(job: LetterJob, at: datetime) -> Asked:
 def _count(job: LetterJob, outcome: services.Outcome) -> None:
     job.done += len(outcome.done)
     job.refused += len(outcome.refused)
+
+
+def _stop(job_id: UUID, why: str, *, at: datetime, work: UnitOfWork) -> None:
+    """Stop a job that runs and whose step is not under way at this moment."""
+    running = LetterJob.objects.filter(id=job_id, state=State.RUNNING)
+    job = running.select_for_update(skip_locked=True).first()
+    if job is None:
+        return
+    job.state, job.stopped_because = State.STOPPED, why
+    job.save(update_fields=_MOVING)
+    keep_result(job, progress(job), at=at)
+    work.add_statement(take_wake_up_back(job_id))
+    log.error("the bulk job %s has stopped: %s", job_id, why)
 
 
 def _finish(job: LetterJob, *, at: datetime) -> None:

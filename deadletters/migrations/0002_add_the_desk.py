@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(primary_key=True, serialize=False)),
                 ('kind', models.TextField(choices=[('replay', 'replay'), ('discard', 'discard'), ('restore', 'restore')])),
-                ('state', models.TextField(choices=[('running', 'running'), ('paused', 'paused: by a person'), ('stopped', 'stopped: by itself, for letters came back'), ('cancelled', 'cancelled: by a person, for good'), ('finished', 'finished')], db_default='running')),
+                ('state', models.TextField(choices=[('running', 'running'), ('paused', 'paused: by a person'), ('stopped', 'stopped: by itself, because letters came back'), ('cancelled', 'cancelled: by a person, for good'), ('finished', 'finished')], db_default='running')),
                 ('filter', models.JSONField(help_text='A `LetterFilter`.')),
                 ('description', models.TextField(help_text='The filter in words.')),
                 ('requested_by', models.TextField()),

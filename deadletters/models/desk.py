@@ -22,7 +22,7 @@ class LetterJob(models.Model):
     class State(models.TextChoices):
         RUNNING = "running", "running"
         PAUSED = "paused", "paused: by a person"
-        STOPPED = "stopped", "stopped: by itself, for letters came back"
+        STOPPED = "stopped", "stopped: by itself, because letters came back"
         CANCELLED = "cancelled", "cancelled: by a person, for good"
         FINISHED = "finished", "finished"
 

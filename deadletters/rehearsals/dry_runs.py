@@ -20,9 +20,9 @@ __all__ = ["DryRun", "GatewayCall", "Told", "Write", "dry_run", "handle", "rehea
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     """What would happen. `verdict` is one sentence; where it fails, `exception` and `traceback` say how.
 
-    Where `is_tried` is false, the database stood in the way: nothing is known of the handler.
-    `decided` are sentences about what a saga would make of it. Bodies and requests are as the handler has them: whoever
-    shows them hides what is personal.
+    Where `is_tried` is false, the database stood in the way, or the message cannot be read: nothing is known of
+    the handler. `decided` are sentences about what a saga would make of it. Bodies and requests are as the handler
+    has them: whoever shows them hides what is personal.
     """
 
     letter_id: UUID
@@ -51,7 +51,7 @@ def dry_run(letter_id: UUID) -> DryRun:
     except InTransaction:
         raise
     except Unreplayable as error:
-        return _failed(letter, error, verdict=str(error))
+        return _failed(letter, error, verdict=str(error), is_tried=False)
     except Error as error:
         return _refused(letter, error)
     except Exception as error:  # whatever a handler raises is the answer

@@ -1,6 +1,8 @@
 """`manage.py dead_letters`: the desk from a terminal."""
 
 import getpass
+import os
+import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -102,11 +104,20 @@ class Command(BaseCommand):
                 self._act(LetterJob.Kind(act), options)
         except DeadLetterError as error:
             raise CommandError(str(error)) from error
+        except BrokenPipeError:  # `| head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _list(self, options: dict[str, Any]) -> None:
         letters = _filter_of(options).apply(DeadLetter.objects.defer(*telling.LARGE))
-        for letter in letters.order_by("-died_at", "-id")[: _limit(options)]:
+        found = list(letters.order_by("-died_at", "-id")[: _limit(options)])
+        for letter in found:
             self._tell(telling.summary(letter) if options["json"] else telling.line(letter))
+        if options["json"]:
+            return
+        if not found:
+            self.stderr.write("No dead letter matches.")
+        elif len(found) == options["limit"]:
+            self.stderr.write(f"Perhaps there are more than these {len(found)}: --limit lists more.")
 
     def _groups(self, options: dict[str, Any]) -> None:
         groups = LetterGroup.objects.order_by("-last_seen_at")

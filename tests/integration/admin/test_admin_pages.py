@@ -317,3 +317,50 @@ def test_pages_carry_no_inline_script_or_style(superuser, order_id):
         assert "unsafe-inline" not in policy
         for inline in (" style=", "<style", "<script>", " onclick="):
             assertNotContains(page, inline)
+
+
+def test_who_may_see_an_order_is_led_to_its_dead_letters_and_to_no_page_that_is_closed_to_him(
+    superuser, order_id, client_with
+):
+    address = reverse("admin:orders_order_change", args=[order_id])
+    support = client_with("orders.view_order", "view")
+
+    page = support.get(address)
+
+    assertContains(page, f"{reverse('admin:deadletters_deadletter_changelist')}?order={order_id}")
+    assertNotContains(page, reverse("admin:billing_payment_changelist"))
+    assertContains(superuser.get(address), reverse("admin:billing_payment_changelist"))
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/admin/billing/payment/", 403, "You may not see this page."),
+        ("/admin/no/such/page/", 404, "There is nothing at this address."),
+    ],
+)
+def test_a_page_that_is_missing_or_closed_leads_back_to_the_first_page(client_with, address, status, said):
+    page = client_with("view").get(address)
+
+    assertContains(page, said, status_code=status)
+    assertContains(page, "Back to the first page", status_code=status)
+    assertNotContains(page, "Go to the shop", status_code=status)
+
+
+def test_a_wrong_address_of_the_shop_is_answered_by_the_shop(client_with):
+    assertContains(client_with("view").get("/no-such-page"), "Go to the shop", status_code=404)
+
+
+@pytest.mark.parametrize(
+    ("label", "title", "filtered_by"),
+    [
+        ("orders.order", "Orders", "By time placed"),
+        ("deadletters.deskentry", "Operators&#x27; log", "By time"),
+        ("deadletters.letterjob", "Bulk jobs", "By time requested"),
+    ],
+)
+def test_lists_of_history_are_named_after_what_they_hold(superuser, order_id, label, title, filtered_by):
+    page = superuser.get(list_of(label))
+
+    assertContains(page, f"<h1>{title}</h1>")
+    assertContains(page, filtered_by)

@@ -95,7 +95,13 @@ def test_a_running_job_says_how_far_it_is_and_what_came_of_it(operator):
     assertContains(page, f'data-address="{address("progress", job)}"')
     assertContains(page, "Refresh")
     assertContains(page, "state=open&amp;service=billing")
-    assertContains(page, f"task_id={job.id}")
+    assertNotContains(page, "task_id=")  # the result is no page that an operator may open
+
+
+def test_who_may_open_the_job_s_result_is_led_to_it(superuser):
+    job = record_job()
+
+    assertContains(page_of(superuser, job), f"task_id={job.id}")
 
 
 def test_a_stopped_job_says_why_and_what_to_do_next(operator):

@@ -142,18 +142,11 @@ def spawn_collector(
     spawned: list[subprocess.Popen[str]] = []
 
     def spawn(**extra: str) -> subprocess.Popen[str]:
-        given = environments.read(Path(os.environ["MAKEGOOD_ENV_FILE"]))
-        own = {
-            "DATABASE_URL" if alias == "default" else f"{alias.upper()}_DATABASE_URL": (
-                f"{given['DATABASE_URL'].rpartition('/')[0]}/{connections[alias].settings_dict['NAME']}"
-            )
-            for alias in sorted(set(settings.SERVICES.values()))
-        }
         spawned.append(
             subprocess.Popen(
                 [str(ROOT / ".venv/bin/python"), "manage.py", "collect_dead_letters"],
                 cwd=ROOT,
-                env={**os.environ, **given, **own, "BROKER_URL": broker_url, **extra},
+                env={**_own_databases(), "BROKER_URL": broker_url, **extra},
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
@@ -164,6 +157,41 @@ def spawn_collector(
     for process in spawned:
         process.terminate()
         process.wait(timeout=30)
+
+
+@pytest.fixture
+def run_shell(committed: None) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Code in a process of its own, on this run's databases, whose output can be read."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def run(code: str) -> subprocess.Popen[str]:
+        begun.append(
+            subprocess.Popen(
+                [str(ROOT / ".venv/bin/python"), "manage.py", "shell", "--no-imports", "-c", code],
+                cwd=ROOT,
+                env=_own_databases(),
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return begun[-1]
+
+    yield run
+    for process in begun:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def _own_databases() -> dict[str, str]:
+    given = environments.read(Path(os.environ["MAKEGOOD_ENV_FILE"]))
+    server = given["DATABASE_URL"].rpartition("/")[0]
+    own = {
+        "DATABASE_URL" if alias == "default" else f"{alias.upper()}_DATABASE_URL": (
+            f"{server}/{connections[alias].settings_dict['NAME']}"
+        )
+        for alias in sorted(set(settings.SERVICES.values()))
+    }
+    return {**os.environ, **given, **own}
 
 
 @pytest.fixture

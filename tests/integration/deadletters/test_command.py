@@ -35,7 +35,16 @@ def test_the_list_is_filtered_and_comes_as_text_or_json():
     assert "shipping.book_shipment.v1  TimeoutError: the gateway did not answer" in text
     assert str(ours.id) in {line["id"] for line in lines}
     assert {line["service"] for line in lines} == {"shipping"}
-    assert run("list", "--type", "no.such.v1") == ""
+
+
+def test_an_empty_list_says_so_beside_the_output():
+    told, as_json = io.StringIO(), io.StringIO()
+
+    call_command("dead_letters", "list", "--type", "no.such.v1", stderr=told)
+    call_command("dead_letters", "list", "--type", "no.such.v1", "--json", stderr=as_json)
+
+    assert told.getvalue() == "No dead letter matches.\n"
+    assert as_json.getvalue() == ""
 
 
 def test_a_letter_is_shown_with_everything():

@@ -215,6 +215,9 @@ def test_what_cannot_be_is_refused_with_a_sentence_and_changes_nothing():
     for rate in (0, -1, 1e-300, 1e308, float("nan"), float("inf")):
         with pytest.raises(WrongRequest, match=r"must be 0\.1 to 1000000 letters"):
             act(Kind.REPLAY, cause.filter, rate=rate)
+    for rate in (1e-300, 1e308):
+        with pytest.raises(WrongRequest, match=r"from 0\.001 to 1e"):
+            act(Kind.REPLAY, cause.filter, rate=rate)
     with pytest.raises(WrongRequest, match="which has passed"):
         act(Kind.REPLAY, cause.filter, begins_at=past)
     with pytest.raises(WrongRequest, match="time zone"):

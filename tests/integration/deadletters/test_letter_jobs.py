@@ -13,17 +13,18 @@ from django_celery_results.models import TaskResult
 
 from contracts.operations import AdvanceLetterJob
 from deadletters import desk, services
+from deadletters.collecting.reading import Received, read
 from deadletters.errors import JobEnded, WrongMove
 from deadletters.filtering import LetterFilter
 from deadletters.jobs import letter_jobs
 from deadletters.jobs.letter_job_progress import progress
 from deadletters.models import DeadLetter, DeskEntry, LetterAction, LetterJob, LetterTally, Replay
 from messaging.consumer import consume
-from messaging.envelope import utc_now
+from messaging.envelope import new_message_id, utc_now
 from messaging.models import OutboxMessage
 from project.celery import app
 from tests.at_once import at_once
-from tests.builders import a_delivery
+from tests.builders import a_delivery, an_envelope
 from tests.integration.deadletters.causes import (
     ADA,
     Cause,
@@ -35,6 +36,7 @@ from tests.integration.deadletters.causes import (
     under_way,
     wake_up,
 )
+from tests.integration.deadletters.true_counts import stored
 
 pytestmark = pytest.mark.usefixtures("committed")
 Kind = LetterJob.Kind
@@ -486,6 +488,92 @@ def test_a_step_takes_as_many_statements_for_many_letters_as_for_one(settings):
 
     # BEGIN, the job, its total, outcomes, which letters, lock, replays, the job, its result, outbox, COMMIT; and a look
     assert counts == [12, 12]
+
+
+def test_what_came_back_while_a_job_was_paused_stops_it_when_it_is_resumed():
+    cause = Cause()
+    cause.letters(10)
+    job_id = begin(Kind.REPLAY, cause.filter)
+    step(job_id)
+    desk.pause(job_id, operator=ADA, reason="lunch", at=utc_now())
+    cause.fails_again(under_way(job_id)[0])
+
+    desk.resume(job_id, operator=ADA, reason="back", at=utc_now())
+    job = step(job_id)
+
+    assert (job.state, job.done) == ("stopped", 1)
+    desk.resume(job_id, operator=ADA, reason="mended", at=utc_now())
+    assert step(job_id).state == "running"
+
+
+def test_a_job_on_letters_of_a_time_takes_what_came_back_of_them_when_it_is_resumed():
+    cause = Cause()
+    letters = cause.letters(2)
+    until = max(letter.died_at for letter in letters) + timedelta(microseconds=1)
+    job_id = begin(Kind.REPLAY, LetterFilter(fingerprint=cause.fingerprint, until=until))
+    step(job_id)
+    follower = cause.fails_again(under_way(job_id)[0])
+    (stranger,) = cause.letters(1)
+    assert step(job_id).state == "stopped"
+
+    desk.resume(job_id, operator=ADA, reason="now it is mended", at=utc_now())
+    on_ramp(job_id, sizes=(1, 1))
+
+    assert step(job_id).state == "finished"
+    taken = {replay.letter_id for replay in sent(job_id)}
+    assert follower.id in taken
+    assert stranger.id not in taken
+
+
+def test_a_clock_that_is_put_back_holds_a_job_up_for_seconds_only(settings):
+    settings.REPLAY_RAMP = ()
+    cause = Cause()
+    cause.letters(60)
+    job_id = begin(Kind.REPLAY, cause.filter, rate=10)
+    job = LetterJob.objects.get(id=job_id)
+    LetterJob.objects.filter(id=job_id).update(begins_at=job.begins_at - timedelta(days=1))
+    assert step_at(job_id, utc_now()).done == 50
+    put_back = utc_now() - timedelta(hours=1)
+
+    step_at(job_id, put_back)
+    job = step_at(job_id, put_back + timedelta(seconds=5))
+
+    assert job.done == 60
+
+
+def test_a_job_whose_own_messages_die_again_and_again_stops_and_says_why():
+    cause = Cause()
+    cause.letters(3)
+    job_id = begin(Kind.REPLAY, cause.filter)
+    step(job_id)
+    wake_up(job_id).delete()
+    later = utc_now() + timedelta(minutes=3)
+    own = []
+    for _ in range(3):
+        assert job_id in letter_jobs.wake_forgotten(at=later)
+        own += [a_death_of_its_message(job_id)]
+
+    assert job_id not in letter_jobs.wake_forgotten(at=later)
+
+    job = LetterJob.objects.get(id=job_id)
+    assert job.state == "stopped"
+    assert f"3 have, the last as letter {own[-1]}: ValueError: no." in job.stopped_because
+    assert wake_up(job_id) is None
+    assert TaskResult.objects.get(task_id=str(job_id)).status == "FAILURE"
+    desk.resume(job_id, operator=ADA, reason="mended", at=utc_now())
+    succeed(*under_way(job_id))
+    assert job_id in letter_jobs.wake_forgotten(at=utc_now() + timedelta(minutes=3))
+    services.discard(own, by="ada", reason="a test", at=utc_now())
+
+
+def a_death_of_its_message(job_id: UUID) -> UUID:
+    message = AdvanceLetterJob(job_id=job_id)
+    headers = msgspec.structs.replace(an_envelope(message), correlation_id=str(job_id)).to_headers()
+    received = Received(
+        service="operations", properties={"application_headers": headers}, body=b"[[{}], {}, {}]"
+    )
+    (letter_id,) = stored(read(received, letter_id=new_message_id(), now=utc_now()))
+    return UUID(str(letter_id))
 
 
 def test_a_job_that_is_gone_is_passed_over(caplog):
