@@ -60,6 +60,7 @@ class Command(BaseCommand):
         export.add_argument(
             "--with-personal-data", action="store_true", help="leave in what the message says of customers"
         )
+        export.add_argument("--json", action="store_true", help="the test, and where it was written, as JSON")
 
     @staticmethod
     def _add_filters(parser: CommandParser) -> None:
@@ -143,13 +144,19 @@ class Command(BaseCommand):
             self._tell(f"{name.replace('_', ' ')}: {shown}")
 
     def _export(self, options: dict[str, Any]) -> None:
-        source = exporting.test_case(
-            _letter(options["id"]).id, with_personal_data=options["with_personal_data"]
-        )
-        if options["to"] is None:
+        letter_id, path = _letter(options["id"]).id, options["to"]
+        source = exporting.test_case(letter_id, with_personal_data=options["with_personal_data"])
+        if path is not None:
+            try:
+                path.write_text(source)
+            except OSError as error:
+                raise CommandError(f"The test cannot be written to {path}: {error.strerror}.") from error
+        if options["json"]:
+            self._tell({"id": letter_id, "written_to": None if path is None else str(path), "source": source})
+            return
+        if path is None:
             self.stdout.write(source, ending="")
             return
-        options["to"].write_text(source)
         self.stderr.write(f"Written to {options['to']}; it says itself how to run it.")
 
     def _act(self, kind: LetterJob.Kind, options: dict[str, Any]) -> None:
@@ -242,7 +249,7 @@ def _filter_of(options: dict[str, Any]) -> LetterFilter:
 def _limit(options: dict[str, Any]) -> int:
     if options["limit"] < 1:
         raise CommandError(f"--limit is {options['limit']}; list at least one.")
-    return int(options["limit"])
+    return min(int(options["limit"]), 2**31)
 
 
 def _letter(text: str) -> DeadLetter:

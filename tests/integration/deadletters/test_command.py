@@ -165,3 +165,23 @@ def test_a_letter_is_exported_as_a_test(tmp_path):
 
     compile(printed, "test_letter.py", "exec")
     assert (tmp_path / "test_letter.py").read_text() == printed
+
+
+def test_the_test_of_a_letter_comes_as_json_too(tmp_path):
+    letter = record_letter(service="shipping")
+
+    printed = json.loads(run("export", letter.id, "--json"))
+    written = json.loads(run("export", letter.id, "--json", "--to", tmp_path / "test_letter.py"))
+
+    assert (printed["id"], printed["written_to"]) == (str(letter.id), None)
+    assert printed["source"] == run("export", letter.id) == (tmp_path / "test_letter.py").read_text()
+    assert written["written_to"] == str(tmp_path / "test_letter.py")
+    with pytest.raises(CommandError, match="cannot be written"):
+        run("export", letter.id, "--to", tmp_path / "nowhere" / "test_letter.py")
+
+
+def test_as_many_as_anybody_asks_for_are_listed():
+    letter = record_letter(service="shipping")
+
+    assert str(letter.id) in run("list", "--service", "shipping", "--limit", 10**30)
+    assert run("groups", "--all", "--limit", 10**30)

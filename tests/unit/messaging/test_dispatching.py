@@ -267,6 +267,22 @@ def test_a_child_that_ends_by_a_signal_nobody_asked_for_gives_its_message_back(w
     assert message.settled == ["given back", "rejected, requeue=True"]
 
 
+def test_celerys_event_of_a_dead_letter_tells_the_failure_and_nothing_of_the_customer():
+    message = Message("unlucky")
+    message.delivery = Delivery(
+        headers={}, payload={"ship_to": {"name": "Ada Lovelace"}}, exchange="", routing_key=""
+    )
+    sent: list[dict[str, Any]] = []
+    message.send_event = lambda kind, **fields: sent.append({"kind": kind, **fields})
+
+    MessageRequest.settle(
+        message, Settled(Outcome.REJECTED, 0.0, "ValueError: no courier goes to Ada Lovelace of 'Soho'")
+    )
+
+    (event,) = [event for event in sent if event["kind"] == "task-failed"]
+    assert event["exception"] == "ValueError: no courier goes to (hidden) of '(hidden)'"
+
+
 def test_nothing_waits_any_more_once_the_connection_is_lost(worker):
     worker.controller.semaphore.value = 0
     take(worker, Message("a"))
