@@ -1,6 +1,7 @@
 """A part of the shop in which faults are made: a relay, a worker that makes trouble, and proxies between all."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -41,8 +42,9 @@ class Workshop(RunningShop):
     Where the handler is to misbehave is told by the message; see tests/faults/services/trouble/handlers.py.
     """
 
-    time_limit = 2.0
-    """Seconds after which Celery kills the process of a task."""
+    time_limit = max(2.0, float(os.environ.get("MAKEGOOD_AWAY_SECONDS", "0")) / 10)
+    """Seconds after which Celery kills the process of a task. Each kill is a delivery: while a database is away, there
+    must not be as many as the queue's limit, which real workers reach after hours only."""
     soft_shutdown = 0.5
     """Seconds that a worker has to finish its tasks when it is told to end."""
 
