@@ -204,3 +204,14 @@ def letter_of(eventually) -> Callable[..., DeadLetter]:
         return eventually(letters.first, timeout=timeout, tell=lambda: f"no letter of {mark}")
 
     return letter_of_
+
+
+@pytest.fixture
+def editing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LETTER_EDITING", True)
+    monkeypatch.setattr(settings, "LETTER_EDITS_NEED_APPROVAL", False)
+
+
+@pytest.fixture
+def with_approval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LETTER_EDITS_NEED_APPROVAL", True)
