@@ -26,7 +26,7 @@ from messaging.handling import Handler, LockRows, handlers_of
 from messaging.metrics import Outcome
 from messaging.observing import observing_batch
 from messaging.outbox_rows import OutgoingMessage
-from messaging.settlement import Rejected
+from messaging.settlement import Rejected, in_a_log
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _say_why(service: str, members: Sequence[_Member], error: Exception) -> None
         service,
         len(members),
         type(error).__name__,
-        error,
+        in_a_log(error, *(member.delivery for member in members)),
     )
 
 

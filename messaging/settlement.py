@@ -6,6 +6,8 @@ from typing import NoReturn
 from django.conf import settings
 from django.db import DataError, Error, connections, transaction
 
+from eventstore.admin_privacy import private_values
+from eventstore.private_text import scrubbed
 from eventstore.store import Statement
 from messaging import attempts, breaker
 from messaging.breaker import Asking
@@ -38,9 +40,15 @@ class CallFailed(Exception):
         self.is_answered = is_answered
 
 
+def in_a_log(error: Exception, *deliveries: Delivery) -> str:
+    """What the error says, without what these messages say of customers: the record of the attempt has all of it."""
+    known = (value for delivery in deliveries for value in private_values(delivery.payload))
+    return scrubbed(str(error), known=known)
+
+
 def reject_unreadable(error: InvalidMessage, *, delivery: Delivery, service: str) -> NoReturn:
     """Record, where it has an envelope at all, a message that cannot be understood; raises `Rejected`."""
-    log.error("%s: rejected a message that cannot be read: %s", service, error)
+    log.error("%s: rejected a message that cannot be read: %s", service, in_a_log(error, delivery))
     try:
         envelope = Envelope.from_headers(delivery.headers)
     except InvalidMessage:
@@ -92,7 +100,7 @@ def settle_failure(failure: Exception, *, envelope: Envelope, delivery: Delivery
         policy.attempts,
         "given up" if is_final else "to be repeated",
         type(error).__name__,
-        error,
+        in_a_log(error, delivery),
     )
     if is_final:
         raise Rejected(f"{type(error).__name__}: {error}") from error

@@ -242,6 +242,25 @@ def test_a_recorded_failure_quotes_no_row(sku, bookkeeping, monkeypatch):
     assert "in violate" in failed.traceback
 
 
+def test_a_log_says_nothing_of_customers_and_the_record_has_all_of_it(bookkeeping, monkeypatch, caplog):
+    declared, order_id = handlers_of("notifications")[OrderConfirmed.wire_type], uuid4()
+    event = OrderConfirmed(order_id=order_id, contact=ADA, total=EUR_25, confirmed_at=NOON)
+
+    def fail(message, action_key):
+        raise ValueError(f"no mail can be written to {ADA.name} <{ADA.email}>")
+
+    own = msgspec.structs.replace(declared, prepare=fail)
+    monkeypatch.setitem(handlers_of("notifications"), OrderConfirmed.wire_type, own)
+    envelope = an_envelope(event)
+    consume("notifications", a_delivery(event, envelope))
+
+    (failed,) = bookkeeping("notifications").failures(envelope.message_id)
+    assert ADA.email in failed.exception
+    assert "ValueError: no mail can be written to (hidden)" in caplog.text
+    for secret in (ADA.name, ADA.email):
+        assert secret not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
