@@ -32,18 +32,29 @@ def replay_of(
     deaths: Any,
     replay_id: UUID,
     available_at: datetime,
+    message_id: UUID | None = None,
 ) -> OutgoingMessage:
-    """The original message for the one queue where it died, as a first attempt; raises `Unreplayable`."""
+    """The message for the one queue where it died, as a first attempt; raises `Unreplayable`.
+
+    `message_id` is an edited message's own, whose `body` is then not what came.
+    """
     envelope, payload = message_in(headers, body)
     again = envelope.following(attempt=1, came_by=came_by(deaths))
     return OutgoingMessage(
-        envelope=msgspec.structs.replace(again, replay_id=replay_id),
+        envelope=msgspec.structs.replace(
+            again, replay_id=replay_id, message_id=message_id or envelope.message_id
+        ),
         body=payload,
         service=SERVICE,
         exchange="",
         routing_key=service,
         available_at=available_at,
     )
+
+
+def body_of(payload: Mapping[str, Any]) -> bytes:
+    """A message's body as Celery carries it."""
+    return msgspec.json.encode([[payload], {}, {}])
 
 
 def note_dead_letter(command: OfSaga, *, letter_id: UUID, problem: str, now: datetime) -> OutgoingMessage:

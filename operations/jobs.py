@@ -7,7 +7,7 @@ import msgspec
 from celery import Celery
 from celery.schedules import crontab
 
-from deadletters import tallies
+from deadletters import tallies, unanswered
 from deadletters.jobs import letter_jobs
 from messaging.envelope import utc_now
 from operations.pruning import prune
@@ -16,7 +16,7 @@ from operations.pruning import prune
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """`run` takes nothing and returns JSON-compatible builtins.
 
-    Of a job that is done each minute only failures are kept: nobody reads a thousand results a day.
+    Of a job that is done every few minutes only failures are kept: nobody reads a thousand results a day.
     """
 
     task: str
@@ -35,6 +35,11 @@ def wake_forgotten_letter_jobs() -> Any:
     return msgspec.to_builtins(letter_jobs.wake_forgotten(at=utc_now()))
 
 
+def send_unanswered_replays_again() -> Any:
+    """Send messages of dead letters again whose replay nobody has answered for an hour."""
+    return msgspec.to_builtins(unanswered.send_again(at=utc_now()))
+
+
 def fold_letter_tallies() -> Any:
     """Add up the rows that count dead letters, so that figures stay quick."""
     return tallies.fold(now=utc_now())
@@ -46,6 +51,12 @@ JOBS = (
         task="operations.jobs.wake_forgotten_letter_jobs",
         run=wake_forgotten_letter_jobs,
         due=crontab(),
+        is_result_kept=False,
+    ),
+    Job(
+        task="operations.jobs.send_unanswered_replays_again",
+        run=send_unanswered_replays_again,
+        due=crontab(minute="*/10"),
         is_result_kept=False,
     ),
     Job(

@@ -20,7 +20,7 @@ from deadletters.desk import Operator
 from deadletters.editing.changes import FieldChange, changes, check_edit, parsed
 from deadletters.errors import InvalidEdit, NotPermitted, ReasonMissing, Unreplayable, WrongMove
 from deadletters.models import DeadLetter, LetterAction, LetterEdit
-from deadletters.outgoing import SERVICE, replay_of
+from deadletters.outgoing import SERVICE, body_of, replay_of
 from deadletters.permissions import APPROVE, EDIT, SEE_PERSONAL_DATA, to_edit
 from deadletters.statements import answers
 from eventstore.admin_privacy import masked
@@ -156,13 +156,13 @@ def _send(
     message = replay_of(
         service=letter.service,
         headers=letter.headers,
-        body=msgspec.json.encode([[made.after], {}, {}]),
+        body=body_of(made.after),
         deaths=letter.deaths,
         replay_id=replay_id,
         available_at=at,
+        message_id=made.message_id,
     )
-    envelope = msgspec.structs.replace(message.envelope, message_id=made.message_id)
-    work.outgoing.append(msgspec.structs.replace(message, envelope=envelope))
+    work.outgoing.append(message)
     begun = statements.begin_replays(
         [(letter.id, replay_id)], by=by, reason=reason, at=at, due=[at], is_edited=True
     )
