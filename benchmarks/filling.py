@@ -78,10 +78,7 @@ def fill_outbox(place: Place, count: int, *, delay: float = 0, is_known: bool = 
 
 
 def fill_keys(place: Place, count: int, *, chunk: int = 500_000) -> None:
-    """Claimed keys as of weeks: half of them of commands of sagas with their replies, half message ids.
-
-    Two sessions write them, and the indexes are made afterwards, as they were: a quarter of the time.
-    """
+    """Claimed keys as of weeks: half of them of commands of sagas with their replies, half message ids."""
     insert = _KEYS.format(
         service=SERVICE,
         wire_type=CountUp.wire_type,
@@ -89,26 +86,35 @@ def fill_keys(place: Place, count: int, *, chunk: int = 500_000) -> None:
         saga_id=UUID7.format(age=count, salt="g"),
     )
 
-    def write(first: int) -> None:
-        session = place.connect()
-        try:
-            with session.cursor() as cursor:
-                cursor.execute("SET synchronous_commit = off")
-                cursor.execute(insert, {"first": first, "last": min(first + chunk - 1, count), "all": count})
-        finally:
-            session.close()
-
     connection = place.connect()
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SET maintenance_work_mem = '512MB'")
-            remade = drop_indexes(cursor, "messaging_idempotencykey")
-            with ThreadPoolExecutor(max_workers=2) as pool:
-                list(pool.map(write, range(1, count + 1, chunk)))
-            for statement in remade:
-                cursor.execute(statement)
+            write_in_chunks(place, cursor, "messaging_idempotencykey", insert, count=count, chunk=chunk)
     finally:
         connection.close()
+
+
+def write_in_chunks(place: Place, cursor: Any, table: str, insert: str, *, count: int, chunk: int) -> None:
+    """Run the insert for the numbers up to `count`: from `%(first)s` to `%(last)s` of `%(all)s` each time.
+
+    Two sessions write, and the table's indexes are made afterwards, as they were: a quarter of the time.
+    """
+
+    def write(first: int) -> None:
+        session = place.connect()
+        try:
+            with session.cursor() as own:
+                own.execute("SET synchronous_commit = off")
+                own.execute(insert, {"first": first, "last": min(first + chunk - 1, count), "all": count})
+        finally:
+            session.close()
+
+    cursor.execute("SET maintenance_work_mem = '512MB'")
+    remade = drop_indexes(cursor, table)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        list(pool.map(write, range(1, count + 1, chunk)))
+    for statement in remade:
+        cursor.execute(statement)
 
 
 def settle(place: Place) -> None:

@@ -1,13 +1,12 @@
 """Dead letters by the million, as the collector would have stored them in a bad month."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from benchmarks.filling import UUID7, drop_indexes
+from benchmarks.filling import UUID7, write_in_chunks
 from benchmarks.stage import Place
 from contracts.billing import AuthorizePayment, CapturePayment, RefundPayment, VoidPayment
 from contracts.inventory import ReleaseStock, ReserveStock
@@ -101,27 +100,13 @@ def fill_letters(place: Place, count: int, *, chunk: int = 50_000) -> None:
     """So many letters of 200 groups, a sixth of them in the largest; with their tallies, which are not folded."""
     insert = _LETTERS.replace("{age}", str(count))
 
-    def write(first: int) -> None:
-        session = place.connect()
-        try:
-            with session.cursor() as cursor:
-                cursor.execute("SET synchronous_commit = off")
-                cursor.execute(insert, {"first": first, "last": min(first + chunk - 1, count), "all": count})
-        finally:
-            session.close()
-
     connection = place.connect()
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SET maintenance_work_mem = '512MB'")
             cursor.execute(_SAMPLES)
             cursor.executemany(_SAMPLE, [_sample(number) for number in range(GROUPS)])
             cursor.execute(_GROUPS, [DAYS])
-            remade = drop_indexes(cursor, "deadletters_deadletter")
-            with ThreadPoolExecutor(max_workers=2) as pool:
-                list(pool.map(write, range(1, count + 1, chunk)))
-            for statement in remade:
-                cursor.execute(statement)
+            write_in_chunks(place, cursor, "deadletters_deadletter", insert, count=count, chunk=chunk)
     finally:
         connection.close()
 

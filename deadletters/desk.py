@@ -11,7 +11,6 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db import transaction
 
 from deadletters import desk_log, services
 from deadletters.errors import NotPermitted, WrongFilter, WrongMove, WrongRequest
@@ -193,18 +192,16 @@ def _permit(
     if operator.may(permission):
         return
     why = f"{operator.name} may not {action} this: the permission {permission} is missing."
-    # Durable: a caller whose own transaction the exception would roll back finds that out at once.
-    with transaction.atomic(using="default", durable=True):
-        desk_log.note_refusal(
-            by=operator.name,
-            action=action,
-            subject=subject,
-            at=at,
-            why=why,
-            reason=reason,
-            letter_id=letter_id,
-            job_id=job_id,
-        )
+    desk_log.note_refusal(
+        by=operator.name,
+        action=action,
+        subject=subject,
+        at=at,
+        why=why,
+        reason=reason,
+        letter_id=letter_id,
+        job_id=job_id,
+    )
     raise NotPermitted(why)
 
 

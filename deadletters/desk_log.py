@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
+
 from deadletters.models import DeskEntry
 
 
@@ -18,13 +20,14 @@ def note(
     refused: int | None = None,
     letter_id: UUID | None = None,
     job_id: UUID | None = None,
+    outcome: DeskEntry.Outcome = DeskEntry.Outcome.DONE,
 ) -> DeskEntry:
     """Write down what was done, in the caller's transaction."""
     return DeskEntry.objects.create(
         at=at,
         by=by,
         action=action,
-        outcome=DeskEntry.Outcome.DONE,
+        outcome=outcome,
         subject=subject,
         reason=reason,
         detail=detail,
@@ -46,15 +49,19 @@ def note_refusal(
     letter_id: UUID | None = None,
     job_id: UUID | None = None,
 ) -> DeskEntry:
-    """Write down what somebody wanted and was not given. Not in a transaction that is about to be rolled back."""
-    return DeskEntry.objects.create(
-        at=at,
-        by=by,
-        action=action,
-        outcome=DeskEntry.Outcome.REFUSED,
-        subject=subject,
-        reason=reason,
-        detail=why,
-        letter_id=letter_id,
-        job_id=job_id,
-    )
+    """Write down what somebody wanted and was not given; it is committed on return.
+
+    Raises `RuntimeError` in a transaction: what the caller raises next would roll it back.
+    """
+    with transaction.atomic(using="default", durable=True):
+        return note(
+            outcome=DeskEntry.Outcome.REFUSED,
+            by=by,
+            action=action,
+            subject=subject,
+            at=at,
+            detail=why,
+            reason=reason,
+            letter_id=letter_id,
+            job_id=job_id,
+        )

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from deadletters.collecting.amqp_values import is_plain
 from deadletters.errors import WrongFilter
 from deadletters.models import DeadLetter
-from deadletters.searching import narrowed
+from deadletters.searching import narrowed, of_message
 
 MOST_IDS = 1_000
 """Letters that may be named one by one; more are described by a filter."""
@@ -87,12 +87,13 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             "type": self.type,
             "group_id": self.fingerprint,
             "correlation_id": self.order,
-            "message_id": self.message_id,
             "died_at__gte": self.since,
             "died_at__lt": self.until,
             "id__in": self.ids,
         }
         found = letters.filter(**{name: value for name, value in fields.items() if value})
+        if self.message_id:
+            found = found.filter(of_message(self.message_id))
         return narrowed(found, self.text, known=(self.service, self.type)) if self.text else found
 
     def describe(self, *, group: str = "") -> str:

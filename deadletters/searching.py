@@ -15,7 +15,7 @@ from django.contrib.postgres.search import SearchQuery
 from django.db.models import BooleanField, Count, F, Func, Q, QuerySet, Value
 
 from deadletters.collecting.words import query_of, words_in
-from deadletters.models import DeadLetter
+from deadletters.models import DeadLetter, LetterEdit
 
 LOOKED_AT = 5_000
 """The newest letters that are asked how common a text is."""
@@ -72,6 +72,13 @@ def _from_index(letters: QuerySet[DeadLetter], condition: Q) -> QuerySet[DeadLet
     return letters.filter(_IsOneOf(F("id"), ArraySubquery(letters.order_by().filter(condition).values("id"))))
 
 
+def of_message(message_id: UUID) -> Q:
+    """Letters of this message, and the letter that was edited into it. Edits are made by hand: they are few."""
+    edits = LetterEdit.objects.filter(message_id=message_id)
+    return Q(message_id=message_id) | Q(_IsOneOf(F("id"), ArraySubquery(edits.values("letter_id"))))
+
+
 def _named(identifier: UUID) -> Q:
-    named = ("id", "message_id", "saga_id", "replay_id")
-    return Q(*((name, identifier) for name in named), correlation_id=str(identifier), _connector=Q.OR)
+    named = ("id", "saga_id", "replay_id")
+    others = Q(*((name, identifier) for name in named), correlation_id=str(identifier), _connector=Q.OR)
+    return others | of_message(identifier)

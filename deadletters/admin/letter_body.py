@@ -36,18 +36,8 @@ def shown_body(beginning: bytes, *, size: int, is_hidden: bool) -> ShownBody:
     it cannot be told.
     """
     is_whole = size <= len(beginning)
-    try:
-        value = _message(json.loads(beginning)) if is_whole else None
-        if value is not None:
-            shown, is_cut = _cut(_encoded(masked(value[0]) if is_hidden else value[0]))
-            return ShownBody(
-                text=shown,
-                form=value[1],
-                is_cut=is_cut,
-                private=tuple(islice(private_values(value[0]), MOST_VALUES)),
-            )
-    except (ValueError, RecursionError):
-        pass
+    if is_whole and (shown := _as_json(beginning, is_hidden=is_hidden)) is not None:
+        return shown
     if is_hidden:
         return ShownBody(text=HIDDEN, form="no JSON that could be read here", is_cut=False)
     try:
@@ -56,8 +46,19 @@ def shown_body(beginning: bytes, *, size: int, is_hidden: bool) -> ShownBody:
         return ShownBody(
             text="\n".join(_dump(beginning[:MOST_BYTES])), form="bytes, no text", is_cut=size > MOST_BYTES
         )
-    shown, is_cut = _cut(iter((text,)))
-    return ShownBody(text=shown, form="text as it came", is_cut=is_cut or not is_whole)
+    text, is_cut = _cut(iter((text,)))
+    return ShownBody(text=text, form="text as it came", is_cut=is_cut or not is_whole)
+
+
+def _as_json(body: bytes, *, is_hidden: bool) -> ShownBody | None:
+    """None where it is no JSON, or none that can be read and written again here."""
+    try:
+        value, form = _message(json.loads(body))
+        text, is_cut = _cut(_encoded(masked(value) if is_hidden else value))
+        private = tuple(islice(private_values(value), MOST_VALUES))
+    except (ValueError, RecursionError):
+        return None
+    return ShownBody(text=text, form=form, is_cut=is_cut, private=private)
 
 
 def _message(body: Any) -> tuple[Any, str]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db import Error, connections, transaction
+from django.db import Error, connections
 
 from deadletters import desk_log, statements
 from deadletters.collecting.reading import message_in
@@ -296,17 +296,15 @@ def _refusals_noted(
 def _note_refusal(
     letter: DeadLetter, action: str, why: str, *, operator: Operator, reason: str, at: datetime
 ) -> None:
-    # Durable: a caller whose own transaction the exception would roll back finds that out at once.
-    with transaction.atomic(using="default", durable=True):
-        desk_log.note_refusal(
-            by=operator.name,
-            action=action,
-            subject=str(letter),
-            at=at,
-            why=why,
-            reason=reason,
-            letter_id=letter.id,
-        )
+    desk_log.note_refusal(
+        by=operator.name,
+        action=action,
+        subject=str(letter),
+        at=at,
+        why=why,
+        reason=reason,
+        letter_id=letter.id,
+    )
 
 
 def _note(

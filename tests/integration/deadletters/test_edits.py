@@ -17,6 +17,7 @@ from deadletters import permissions, services
 from deadletters.desk import Operator
 from deadletters.editing.edits import check, edit
 from deadletters.errors import InvalidEdit, NotPermitted, ReasonMissing
+from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter, DeskEntry, LetterEdit, Replay
 from messaging.consumer import consume
 from messaging.envelope import utc_now
@@ -89,6 +90,18 @@ def test_the_letter_keeps_what_came_and_the_edit_what_was_made_of_it():
         "changed: payment_token",
         1,
     )
+
+
+def test_the_letter_is_found_by_the_edited_messages_id_too():
+    letter = a_billing_letter()
+    made = edited(letter)
+
+    for chosen in (
+        LetterFilter(message_id=made.message_id),
+        LetterFilter(message_id=letter.message_id),
+        LetterFilter(text=str(made.message_id)),
+    ):
+        assert list(chosen.apply(DeadLetter.objects.defer("body"))) == [letter]
 
 
 def test_the_edited_message_is_handled_and_closes_the_letter(gateway):

@@ -22,17 +22,9 @@ from messaging.envelope import new_message_id, utc_now
 from messaging.models import OutboxMessage
 from tests.at_once import at_once
 from tests.builders import NOON, a_delivery, a_step_key, an_envelope, reserve_stock
+from tests.integration.deadletters.causes import DEATHS
 
 pytestmark = pytest.mark.usefixtures("committed")
-DEATHS = [
-    {
-        "reason": "rejected",
-        "queue": "inventory",
-        "exchange": "commands",
-        "routing-keys": ["inventory.reserve_stock"],
-        "count": 1,
-    }
-]
 
 
 def a_letter(*, envelope=None, body: bytes | None = None, headers=None, **more) -> DeadLetter:

@@ -74,7 +74,7 @@ def test_a_dry_run_of_what_a_worker_is_handling_takes_nothing_from_it_and_leaves
 
 
 _REHEARSES = """
-import sys, time, msgspec
+import signal, msgspec
 from deadletters.rehearsals.dry_runs import dry_run
 from messaging.handling import handlers_of
 handlers = handlers_of("inventory")
@@ -82,7 +82,7 @@ declared = handlers["inventory.reserve_stock.v1"]
 def run(command):
     declared.run(command)
     print("held", flush=True)
-    time.sleep(600)
+    signal.pause()
 handlers["inventory.reserve_stock.v1"] = msgspec.structs.replace(declared, run=run)
 dry_run({letter!r})
 """
