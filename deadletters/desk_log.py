@@ -20,6 +20,7 @@ def note(
     refused: int | None = None,
     letter_id: UUID | None = None,
     job_id: UUID | None = None,
+    saga_id: UUID | None = None,
     outcome: DeskEntry.Outcome = DeskEntry.Outcome.DONE,
 ) -> DeskEntry:
     """Write down what was done, in the caller's transaction."""
@@ -35,6 +36,7 @@ def note(
         refused=refused,
         letter_id=letter_id,
         job_id=job_id,
+        saga_id=saga_id,
     )
 
 
@@ -48,6 +50,7 @@ def note_refusal(
     reason: str = "",
     letter_id: UUID | None = None,
     job_id: UUID | None = None,
+    saga_id: UUID | None = None,
 ) -> DeskEntry:
     """Write down what somebody wanted and was not given; it is committed on return.
 
@@ -64,4 +67,5 @@ def note_refusal(
             reason=reason,
             letter_id=letter_id,
             job_id=job_id,
+            saga_id=saga_id,
         )

@@ -106,6 +106,11 @@ def saga_key(*, saga_id: UUID, step: str, step_try: int, is_compensation: bool) 
     return f"{saga_id}:{step}:{step_try}{_COMPENSATION if is_compensation else _ACTION}"
 
 
+def question_key(*, saga_id: UUID, step: str, step_try: int, number: int) -> str:
+    """The key of the question what became of a step's command; each question has another number."""
+    return f"{saga_id}:{step}:{step_try}:question:{number}"
+
+
 def claim(
     keys: Sequence[str],
     *,

@@ -5,8 +5,8 @@ import msgspec
 from deadletters.models import DeadLetter
 from eventstore.admin_columns import badge, page_of
 from sagas.admin import SAGA_TONES, STEP_TONES
-from sagas.decide import NEEDS_A_PERSON, SagaStatus, StepStatus
 from sagas.models import SagaRecord, StepRecord
+from sagas.state import NEEDS_A_PERSON, SagaStatus, StepStatus
 
 
 class LetterSaga(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from messaging.topology import DEAD
 from operations.broker import Broker, Queue
 from operations.figures import MOST, MOST_OUTBOX, DatabaseFigures, OrderFigures
 from orders.models import Order
-from sagas.decide import SagaStatus
+from sagas.state import SagaStatus
 
 SLOW_ORDER = timedelta(minutes=5)
 """An order that is under way for longer is worth a look."""

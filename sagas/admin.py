@@ -22,8 +22,8 @@ from eventstore.admin_columns import (
 )
 from eventstore.admin_history import HistoryAdmin, choice_filter, null_filter
 from eventstore.admin_privacy import masked
-from sagas.decide import NEEDS_A_PERSON, SagaStatus, StepStatus
 from sagas.models import MessageRecord, SagaRecord, StepRecord, sagas_for_a_person
+from sagas.state import NEEDS_A_PERSON, SagaStatus, StepStatus
 
 REASONS = (
     reasons.OUT_OF_STOCK,

@@ -1,8 +1,6 @@
 """Many messages in one transaction: keys claimed in sorted order, sagas locked by id, decided in arrival order."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 import msgspec
@@ -10,17 +8,24 @@ from django.conf import settings
 
 from contracts.message import Event, Message
 from contracts.sagas import CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter
-from messaging import idempotency, replays, topology, tracing
-from messaging.envelope import Envelope, new_message_id
+from messaging import idempotency, replays
+from messaging.envelope import Envelope
 from messaging.failpoints import failpoint
-from messaging.outbox_rows import OutgoingMessage, delete_statement
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 from sagas import records
-from sagas.decide import DeadlinePassed, Decision, Policy, Replied, Sending, Started, begin, decide
+from sagas.decide import Decision, begin, decide
 from sagas.errors import UnknownSaga
 from sagas.handlers import SERVICE
-from sagas.records import LoadedSaga, NewSaga, Note
-from sagas.registry import definition, saga_id_of, started_by
+from sagas.incoming import DeadlinePassed, Happened, Replied, Started
+from sagas.moves import Policy
+from sagas.outgoing import keep_deadlines, note_of, outgoing
+from sagas.records import LoadedSaga, Locked, NewSaga, Note
+from sagas.registry import awaited_by, definition, saga_id_of, started_by
+
+Own = CheckDeadlines | NoteDeadLetter | NoteDiscardedLetter
+"""What a saga is told about itself."""
+Pairs = dict[tuple[str, str], list[UUID]]
+"""Name and business key to the unfinished sagas; see `records.find`."""
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -42,17 +47,28 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
         if not fresh:
             return
         created = _begin_new(fresh, work)
-        sagas = records.lock(saga_id for incoming in fresh if (saga_id := saga_of(incoming)) is not None)
+        known = _find_awaiting(fresh)
+        targets = [(incoming, _targets(incoming, known)) for incoming in fresh]
+        for incoming, ids in targets:
+            if not ids:
+                _make_sure_it_is_over(incoming, known)
+        locked = records.lock((saga_id for _, ids in targets for saga_id in ids), now=work.now)
         notes: list[Note] = []
-        for incoming in fresh:
-            notes += _move(incoming, sagas, created, work)
-        for statement in records.save_statements(sagas.values()):
+        for incoming, ids in targets:
+            for saga_id in ids:
+                notes += _move(incoming, saga_id, locked, created, work)
+        for statement in records.save_statements(locked.sagas.values(), now=work.now):
             work.add_statement(statement)
         if notes:
-            work.add_statement(records.note_statement(notes))
-        traces = {saga_of(incoming): incoming.envelope.traceparent for incoming in fresh}
-        _keep_deadlines(sagas.values(), work, traces)
+            work.add_statement(records.note_statement(notes, now=work.now))
+        traces = {saga_id: incoming.envelope.traceparent for incoming, ids in targets for saga_id in ids}
+        keep_deadlines(locked.sagas.values(), work, traces)
         failpoint("orchestrator.decided")
+
+
+def policy() -> Policy:
+    """The settings' own deadline and longest pause."""
+    return Policy(deadline=settings.STEP_DEADLINE, longest_pause=settings.STEP_REPEAT_LONGEST)
 
 
 def _report_replays(batch: Sequence[Incoming], work: UnitOfWork) -> None:
@@ -87,69 +103,93 @@ def _claimed(batch: Sequence[Incoming], work: UnitOfWork) -> list[Incoming]:
 def _begin_new(fresh: Sequence[Incoming], work: UnitOfWork) -> set[UUID]:
     new: dict[UUID, NewSaga] = {}
     for incoming in fresh:
-        saga = started_by(incoming.message) if isinstance(incoming.message, Event) else None
-        if saga is None or not isinstance(incoming.message, Event):
+        event = incoming.message
+        if not isinstance(event, Event):
             continue
-        saga_id = saga_id_of(saga, incoming.message)
-        new.setdefault(
-            saga_id,
-            NewSaga(
-                id=saga_id,
-                name=saga.name,
-                version=saga.version,
-                business_key=str(getattr(incoming.message, saga.unique_by)),
-                correlation_id=incoming.envelope.correlation_id,
-            ),
-        )
+        for saga in started_by(event):
+            saga_id = saga_id_of(saga, event)
+            new.setdefault(
+                saga_id,
+                NewSaga(
+                    id=saga_id,
+                    name=saga.name,
+                    version=saga.version,
+                    business_key=str(getattr(event, saga.unique_by)),
+                    correlation_id=incoming.envelope.correlation_id,
+                ),
+            )
     return records.begin(list(new.values()), now=work.now)
 
 
-def saga_of(incoming: Incoming) -> UUID | None:
-    """The saga that a message is for; None for an event that belongs to none."""
+def _find_awaiting(fresh: Sequence[Incoming]) -> Pairs:
+    """The sagas that may wait for events from outside; one statement, and none where there is no such event."""
+    wanted = {
+        pair
+        for incoming in fresh
+        if isinstance(incoming.message, Event)
+        for pair in awaited_by(incoming.message)
+    }
+    return records.find(wanted) if wanted else {}
+
+
+def sagas_of(incoming: Incoming) -> list[UUID]:
+    """The sagas that a message is for, the one that sent the command or begins with it before all others."""
+    return _targets(incoming, _find_awaiting([incoming]))
+
+
+def _targets(incoming: Incoming, known: Pairs) -> list[UUID]:
+    """The sagas that a message is for: that which sent the command, those that it starts, those that wait for it."""
     message = incoming.message
-    if isinstance(message, (CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter)):
-        return message.saga_id
+    if isinstance(message, Own):
+        return [message.saga_id]
+    found = [incoming.envelope.saga_id] if incoming.envelope.saga_id is not None else []
     if isinstance(message, Event):
-        saga = started_by(message)
-        if saga is not None:
-            return saga_id_of(saga, message)
-    return incoming.envelope.saga_id
+        found += [saga_id_of(saga, message) for saga in started_by(message)]
+        found += [saga_id for pair in awaited_by(message) for saga_id in known.get(pair, ())]
+    return list(dict.fromkeys(found))
+
+
+def _make_sure_it_is_over(incoming: Incoming, known: Pairs) -> None:
+    """An event from outside that no saga waits for any more is no news; raises `UnknownSaga` where none ever did."""
+    awaiting = awaited_by(incoming.message) if isinstance(incoming.message, Event) else set()
+    if awaiting and not any(pair in known for pair in awaiting):
+        names = " or ".join(f"{name} {key}" for name, key in sorted(awaiting))
+        raise UnknownSaga(
+            f"{incoming.envelope.type} is for the saga {names}, which is not in the database. Perhaps it has not begun "
+            "yet: replay the message when it has."
+        )
 
 
 def _move(
-    incoming: Incoming, sagas: dict[UUID, LoadedSaga], created: set[UUID], work: UnitOfWork
+    incoming: Incoming, saga_id: UUID, locked: Locked, created: set[UUID], work: UnitOfWork
 ) -> Iterator[Note]:
-    saga_id = saga_of(incoming)
-    if saga_id is None:
-        return
-    loaded = sagas.get(saga_id)
+    loaded = locked.sagas.get(saga_id)
     if loaded is None:
         raise UnknownSaga(
             f"{incoming.envelope.type} is for saga {saga_id}, which is not in the database. "
             "It stays in the dead letters until somebody has found out where it comes from."
         )
-    decision = _decide(incoming, loaded, created, work=work)
+    decision = _decide(incoming, loaded, locked, created, work=work)
     if decision is None:
         return
     loaded.state = decision.saga
-    if not isinstance(incoming.message, CheckDeadlines):
+    envelope, message = incoming.envelope, incoming.message
+    if decision.missed or not isinstance(message, CheckDeadlines):
         yield Note(
             saga_id=saga_id,
-            direction="received",
-            envelope=incoming.envelope,
+            direction="time" if decision.missed else "received",
+            message_id=envelope.message_id,
+            type=envelope.type,
             step=_step_of(incoming),
-            body=incoming.message.to_payload(),
+            body={"steps": list(decision.missed)} if decision.missed else message.to_payload(),
+            at=envelope.occurred_at,
         )
     for sending in decision.sendings:
-        outgoing = _outgoing(sending, loaded, cause=incoming.envelope, now=work.now)
-        work.outgoing.append(outgoing)
-        yield Note(
-            saga_id=saga_id,
-            direction="sent",
-            envelope=outgoing.envelope,
-            step=sending.step,
-            body=outgoing.body,
+        sent = outgoing(
+            sending, loaded, cause=envelope.message_id, traceparent=envelope.traceparent, now=work.now
         )
+        work.outgoing.append(sent)
+        yield note_of(sent, loaded)
 
 
 def _step_of(incoming: Incoming) -> str:
@@ -160,87 +200,25 @@ def _step_of(incoming: Incoming) -> str:
 
 
 def _decide(
-    incoming: Incoming, loaded: LoadedSaga, created: set[UUID], *, work: UnitOfWork
+    incoming: Incoming, loaded: LoadedSaga, locked: Locked, created: set[UUID], *, work: UnitOfWork
 ) -> Decision | None:
     """What follows; None where the message is no news to any saga. `created` loses a saga that begins."""
-    saga, message = definition(loaded.name, loaded.version), incoming.message
-    policy = Policy(deadline=settings.STEP_DEADLINE, longest_pause=settings.STEP_REPEAT_LONGEST)
-    if isinstance(message, CheckDeadlines):
-        return decide(saga, loaded.state, DeadlinePassed(), now=work.now, policy=policy)
-    if isinstance(message, (NoteDeadLetter, NoteDiscardedLetter)):
-        return decide(saga, loaded.state, message, now=work.now, policy=policy)
-    if not isinstance(message, Event):
-        return None
-    if isinstance(message, saga.starts):
-        if loaded.state.id not in created:
+    saga, message, state = definition(loaded.name, loaded.version), incoming.message, loaded.state
+    happened: Started | Replied | Happened | DeadlinePassed | NoteDeadLetter | NoteDiscardedLetter
+    match message:
+        case CheckDeadlines():
+            happened = DeadlinePassed()
+        case NoteDeadLetter() | NoteDiscardedLetter():
+            happened = message
+        case Event() if isinstance(message, saga.starts):
+            if state.id not in created:
+                return None
+            created.discard(state.id)
+            state, happened = begin(saga, state.id), Started(message)
+        case Event() if incoming.envelope.saga_id == state.id:
+            happened = Replied(incoming.envelope.step or "", incoming.envelope.step_try or 1, message)
+        case Event():
+            happened = Happened(message)
+        case _:
             return None
-        created.discard(loaded.state.id)
-        return decide(saga, begin(saga, loaded.state.id), Started(message), now=work.now, policy=policy)
-    replied = Replied(incoming.envelope.step or "", incoming.envelope.step_try or 1, message)
-    return decide(saga, loaded.state, replied, now=work.now, policy=policy)
-
-
-def _outgoing(sending: Sending, loaded: LoadedSaga, *, cause: Envelope, now: datetime) -> OutgoingMessage:
-    saga_id = loaded.state.id
-    key = idempotency.saga_key(
-        saga_id=saga_id,
-        step=sending.step,
-        step_try=sending.step_try,
-        is_compensation=sending.is_compensation,
-    )
-    message_id, wire_type = new_message_id(), sending.command.wire_type
-    envelope = Envelope(
-        message_id=message_id,
-        type=wire_type,
-        idempotency_key=key,
-        correlation_id=loaded.correlation_id,
-        causation_id=cause.message_id,
-        occurred_at=now,
-        saga_id=saga_id,
-        step=sending.step,
-        step_try=sending.step_try,
-        traceparent=tracing.outgoing(wire_type, message_id=message_id, cause=cause.traceparent),
-    )
-    return OutgoingMessage(
-        envelope=envelope,
-        body=sending.command.to_payload(),
-        service=SERVICE,
-        exchange=topology.COMMANDS,
-        routing_key=sending.command.routing_key(),
-        available_at=now,
-    )
-
-
-def _keep_deadlines(sagas: Any, work: UnitOfWork, traces: Mapping[UUID | None, str | None]) -> None:
-    """One outbox row a saga, due when it is to be looked at next; none for a saga that waits for nothing."""
-    over: list[str] = []
-    for loaded in sagas:
-        saga = loaded.state
-        known_key = f"saga:{saga.id}:deadline"
-        due = saga.next_deadline()
-        if due is None:
-            if loaded.stored.next_deadline() is not None:
-                over.append(known_key)
-            continue
-        message_id = new_message_id()
-        command = CheckDeadlines(saga_id=saga.id)
-        work.outgoing.append(
-            OutgoingMessage(
-                envelope=Envelope(
-                    message_id=message_id,
-                    type=command.wire_type,
-                    idempotency_key=str(message_id),
-                    correlation_id=loaded.correlation_id,
-                    occurred_at=work.now,
-                    traceparent=tracing.child_of(traces.get(saga.id)),
-                ),
-                body=command.to_payload(),
-                service=SERVICE,
-                exchange=topology.COMMANDS,
-                routing_key=command.routing_key(),
-                available_at=due,
-                known_key=known_key,
-            )
-        )
-    if over:
-        work.add_statement(delete_statement(over))
+    return decide(saga, state, happened, now=work.now, policy=policy(), switches=locked.switches)

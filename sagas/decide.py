@@ -4,14 +4,20 @@ A step goes through these states:
 
     pending -> sent -> done -> undoing -> undone
                  |       refused              (the service said no: nothing happened, nothing is undone)
+                 +-----> asking               (nobody knows what happened: the service is asked)
                  +-----> overdue -> undoing   (nobody knows what happened: it is undone)
                  +-----> failed  -> undoing   (its command is a dead letter: nobody knows either)
                  +-----> held                 (its command is a dead letter, and a person decides)
                                     undoing -> stuck (its compensation is a dead letter: the others go on)
+                                               stuck -> mended (a person has undone it by hand)
+    pending -> waiting -> done                (for an event from outside, which may also be late: held)
+    pending -> pausing -> done                (for time to pass)
+    any that is under way -> skipped          (a person says that it is done)
 
-Before the pivot a refusal or a missed deadline turns the saga round: what is done or unknown is undone, last
-first. The pivot and the steps after it are repeated until they are answered. A compensation is repeated too; one
-that is overdue does not keep the others waiting.
+A step begins when all that it comes after are done. Before the pivot a refusal or a missed deadline turns the saga
+round: what is done or unknown is undone, each step when all that came after it are. A command that is still out then
+is waited for, until its deadline. The pivot and the steps after it are repeated until they are answered. A
+compensation is repeated too; one that is overdue does not keep the others waiting.
 
 A dead letter ends the repetitions: nothing more is sent for a step that is held or stuck. Whatever was sent before, a
 repetition that is still on its way or the letter replayed, is under the same idempotency key, so its reply is
@@ -19,132 +25,59 @@ awaited as before. Where the letter is discarded, no reply comes: a step before 
 goes on waiting for a person.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from contracts import reasons
-from contracts.message import Command, Event
+from contracts.message import Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
-from sagas.definition import REASON, Exhausted, Saga, build
+from sagas.actions import refusal_of
+from sagas.definition import Exhausted, Pause, Saga, Wait
+from sagas.errors import ActionRefused
+from sagas.facts import REASON
+from sagas.incoming import (
+    Action,
+    CancelSaga,
+    DeadlinePassed,
+    Happened,
+    Incoming,
+    MarkUndone,
+    PauseSaga,
+    Replied,
+    ResumeSaga,
+    RetryStep,
+    SkipStep,
+    Started,
+)
+from sagas.moves import Moves, Policy, Sending
+from sagas.state import (
+    ACTION_IS_AWAITED,
+    COMPENSATION_IS_AWAITED,
+    HAS_A_DEADLINE,
+    NEEDS_A_PERSON,
+    SagaState,
+    SagaStatus,
+    StepState,
+    StepStatus,
+)
+from sagas.switches import Switch
 
-
-class StepStatus(StrEnum):
-    PENDING = "pending"
-    SENT = "sent"
-    DONE = "done"
-    REFUSED = "refused"
-    OVERDUE = "overdue"
-    FAILED = "failed"
-    HELD = "held"
-    UNDOING = "undoing"
-    UNDONE = "undone"
-    STUCK = "stuck"
-
-
-class SagaStatus(StrEnum):
-    RUNNING = "running"
-    COMPENSATING = "compensating"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-
-
-FINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.CANCELLED})
-NEEDS_A_PERSON = (StepStatus.HELD, StepStatus.STUCK)
-"""Nothing is sent for such a step, and it has no deadline."""
-_ACTION_IS_AWAITED = (StepStatus.SENT, StepStatus.HELD)
-_COMPENSATION_IS_AWAITED = (StepStatus.UNDOING, StepStatus.STUCK)
-_TO_BE_UNDONE = (StepStatus.DONE, StepStatus.OVERDUE, StepStatus.FAILED)
-
-
-class StepState(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of one saga. `sendings` counts the command that is out now: the step's, or its compensation's."""
-
-    name: str
-    status: StepStatus = StepStatus.PENDING
-    step_try: int = 1
-    sendings: int = 0
-    sent_at: datetime | None = None
-    deadline_at: datetime | None = None
-    finished_at: datetime | None = None
-    failure: str = ""
-    compensation: str = ""
-    """The wire type of what undoes the step, noted when its command is sent."""
-    letter_id: UUID | None = None
-    """The last dead letter of the step's command, or of its compensation's, and why it became one."""
-    problem: str = ""
-    discarded_letter_id: UUID | None = None
-    """The last letter known to be discarded; that may be said before the letter itself is noted."""
-
-    @property
-    def is_letter_discarded(self) -> bool:
-        return self.letter_id is not None and self.letter_id == self.discarded_letter_id
-
-
-class SagaState(msgspec.Struct, frozen=True, kw_only=True):
-    """One saga. `data` holds the fields of the start message and of the replies; what was said first stands."""
-
-    id: UUID
-    status: SagaStatus
-    reason: str
-    data: dict[str, Any]
-    steps: tuple[StepState, ...]
-    finished_at: datetime | None = None
-
-    def next_deadline(self) -> datetime | None:
-        """When the saga is to be looked at, if nothing comes before."""
-        return min((step.deadline_at for step in self.steps if step.deadline_at), default=None)
-
-
-class Started(msgspec.Struct, frozen=True):
-    """The message that starts the saga has come, for the first time."""
-
-    event: Event
-
-
-class Replied(msgspec.Struct, frozen=True):
-    """A service has answered the command of a step, or of its compensation."""
-
-    step: str
-    step_try: int
-    event: Event
-
-
-class DeadlinePassed(msgspec.Struct, frozen=True):
-    """Time has passed; which steps are overdue follows from the time given."""
-
-
-Incoming = Started | Replied | DeadlinePassed | NoteDeadLetter | NoteDiscardedLetter
-
-
-class Sending(msgspec.Struct, frozen=True, kw_only=True):
-    """A command to be sent. Repeated with the same step, try and direction it has the same idempotency key."""
-
-    step: str
-    step_try: int
-    is_compensation: bool
-    command: Command
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds until a step is overdue, and the longest pause between repetitions."""
-
-    deadline: float
-    longest_pause: float
-
-    def due(self, now: datetime, *, sendings: int) -> datetime:
-        """When the answer to this sending is overdue: later for each repetition."""
-        return now + timedelta(seconds=min(self.longest_pause, self.deadline * 2.0 ** min(sendings - 1, 32)))
+MOST_QUESTIONS = 3
+"""So many questions about one sending stay unanswered before a step that can be undone is."""
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The saga as it is from now on, and what is to be sent; both are stored in one transaction."""
+    """The saga as it is from now on, and what is to be sent; both are stored in one transaction.
+
+    `missed` names the steps that were found overdue, '' for the saga's own deadline.
+    """
 
     saga: SagaState
     sendings: tuple[Sending, ...]
+    missed: tuple[str, ...] = ()
 
 
 def begin(definition: Saga, saga_id: UUID) -> SagaState:
@@ -160,18 +93,30 @@ def decide(
     *,
     now: datetime,
     policy: Policy,
+    switches: Sequence[Switch] = (),
 ) -> Decision:
-    """What follows from one message. A message that changes nothing gives the saga back as it was."""
-    if saga.status in FINAL:
-        return Decision(saga, ())
-    turn = _Turn(definition, saga, now, policy)
+    """What follows from one message. A message that changes nothing gives the saga back as it was.
+
+    `switches` are those that are set, and those that were lifted since anything that is still awaited was sent.
+    Raises `ActionRefused` for what people cannot do to the saga as it is.
+    """
+    turn = Turn(definition, saga, now, policy, switches)
     match incoming:
+        case PauseSaga() | ResumeSaga() | RetryStep() | SkipStep() | CancelSaga() | MarkUndone():
+            refusal = refusal_of(definition, saga, incoming, switches)
+            if refusal is not None:
+                raise ActionRefused(refusal)
+            turn.act(incoming)
+        case _ if saga.is_final:
+            return Decision(saga, ())
         case Started():
             turn.start(incoming.event)
         case Replied():
             turn.reply(incoming)
+        case Happened():
+            turn.happen(incoming.event)
         case DeadlinePassed():
-            turn.check_deadlines()
+            turn.check_deadlines(incoming.steps)
         case NoteDeadLetter():
             turn.note_dead_letter(incoming)
         case NoteDiscardedLetter():
@@ -179,68 +124,88 @@ def decide(
     return turn.decision()
 
 
-class _Turn:
-    """One decision in the making."""
-
-    def __init__(self, definition: Saga, saga: SagaState, now: datetime, policy: Policy) -> None:
-        self._definition = definition
-        self._saga = saga
-        self._steps = list(saga.steps)
-        self._now = now
-        self._policy = policy
-        self._sendings: list[Sending] = []
+class Turn(Moves):
+    """One decision in the making: what each kind of message brings about."""
 
     def decision(self) -> Decision:
-        return Decision(msgspec.structs.replace(self._saga, steps=tuple(self._steps)), tuple(self._sendings))
+        is_withheld = self._waits_for_switches()
+        saga = msgspec.structs.replace(self._saga, steps=tuple(self._steps), is_withheld=is_withheld)
+        return Decision(saga, tuple(self._sendings), tuple(self._missed))
+
+    def _waits_for_switches(self) -> bool:
+        return not self._saga.is_final and (
+            any(step.is_frozen for step in self._steps)
+            or (
+                bool(self._switches)
+                and any(
+                    self._is_held_back(position, is_compensation=undo) for position, undo in self._ready()
+                )
+            )
+        )
+
+    # What happens to the saga.
 
     def start(self, event: Event) -> None:
-        self._learn(event)
+        self._learn("", event)
+        seconds = self._definition.deadline
+        if seconds is not None:
+            self._become(deadline_at=self._now + timedelta(seconds=seconds))
         for position, step in enumerate(self._definition.steps):
-            if step.command is None:
+            if step.command is None and not isinstance(step, (Wait, Pause)):
                 self._change(
                     position,
                     status=StepStatus.DONE,
                     finished_at=self._now,
                     compensation=step.undo.wire_type if step.undo else "",
                 )
-        self._go_forward()
+        self.go_on()
 
     def reply(self, replied: Replied) -> None:
         position = self._position_of(replied.step, replied.step_try)
         if position is None:
             return
-        step, state = self._definition.steps[position], self._steps[position]
-        is_awaited = state.status in _ACTION_IS_AWAITED
-        if isinstance(replied.event, step.done or ()) and is_awaited:
-            self._learn(replied.event)
-            self._change(
-                position, status=StepStatus.DONE, finished_at=self._now, deadline_at=None, failure=""
-            )
-            self._go_forward()
-        elif isinstance(replied.event, step.refused or ()) and is_awaited:
-            reason = getattr(replied.event, REASON, "") or replied.event.wire_type
-            self._change(
-                position, status=StepStatus.REFUSED, finished_at=self._now, deadline_at=None, failure=reason
-            )
-            self._turn_round(reason)
-        elif isinstance(replied.event, step.undone or ()) and state.status in _COMPENSATION_IS_AWAITED:
-            self._change(position, status=StepStatus.UNDONE, finished_at=self._now, deadline_at=None)
-            self._go_back()
+        step, event = self._definition.steps[position], replied.event
+        if isinstance(event, step.done or ()):
+            self._take_done(position, event)
+        elif isinstance(event, step.refused or ()):
+            self._take_refused(position, event)
+        elif isinstance(event, step.nothing or ()):
+            self._take_nothing(position)
+        elif isinstance(event, step.undone or ()) and self._steps[position].status in COMPENSATION_IS_AWAITED:
+            self._settle(position, StepStatus.UNDONE)
+            self.go_on()
 
-    def check_deadlines(self) -> None:
-        for position, state in enumerate(self._steps):
-            if state.deadline_at is None or state.deadline_at > self._now:
+    def happen(self, event: Event) -> None:
+        for position, step in enumerate(self._definition.steps):
+            if not isinstance(step, Wait):
                 continue
-            if state.status is StepStatus.UNDOING:
-                self._send(position, is_compensation=True)
-                self._go_back()
-            elif position >= self._definition.pivot_position:
-                self._send(position, is_compensation=False)
-            else:
-                self._change(
-                    position, status=StepStatus.OVERDUE, deadline_at=None, failure=reasons.STEP_OVERDUE
-                )
-                self._turn_round(reasons.STEP_OVERDUE)
+            if isinstance(event, step.done or ()):
+                self._take_done(position, event)
+            elif isinstance(event, step.refused or ()):
+                self._take_refused(position, event)
+
+    def check_deadlines(self, overdue: Sequence[str] | None = None) -> None:
+        """Deal with what is overdue: with the steps named, or with those whose deadline has passed."""
+        if self._saga.paused_at is not None:
+            return
+        if self._is_saga_overdue(overdue):
+            self._missed.append("")
+            self._turn_round(reasons.SAGA_OVERDUE)
+        for position in range(len(self._steps)):
+            if self._steps[position].status not in HAS_A_DEADLINE:
+                continue
+            if overdue is None:
+                self._count_time_held(position)
+            state = self._steps[position]
+            is_due = (
+                state.deadline_at is not None and state.deadline_at <= self._now and not state.is_frozen
+                if overdue is None
+                else state.name in overdue
+            )
+            if is_due:
+                self._missed.append(state.name)
+                self._miss_deadline(position)
+        self.go_on()
 
     def note_dead_letter(self, note: NoteDeadLetter) -> None:
         """The command that is awaited has become a dead letter; one that is awaited no more changes nothing."""
@@ -264,93 +229,164 @@ class _Turn:
         self._change(position, letter_id=note.letter_id, discarded_letter_id=note.letter_id)
         self._exhaust(position, is_compensation=note.is_compensation)
 
+    def act(self, action: Action) -> None:
+        """Do what a person wants, which is possible."""
+        match action:
+            case PauseSaga():
+                self._become(paused_at=self._now)
+            case ResumeSaga():
+                self._resume()
+            case CancelSaga():
+                self._turn_round(reasons.CANCELLED_BY_OPERATOR)
+            case RetryStep():
+                self._retry(self._definition.positions[action.step])
+            case SkipStep():
+                self._settle(self._definition.positions[action.step], StepStatus.SKIPPED)
+            case MarkUndone():
+                self._settle(self._definition.positions[action.step], StepStatus.MENDED)
+        self.go_on()
+
+    # Replies.
+
+    def _take_done(self, position: int, event: Event) -> None:
+        state, step = self._steps[position], self._definition.steps[position]
+        is_late = state.status is StepStatus.SKIPPED and state.sendings > 0
+        is_early = state.status is StepStatus.PENDING and isinstance(step, Wait)
+        if state.status in ACTION_IS_AWAITED or is_late or is_early:
+            self._learn(step.name, event)
+            self._settle(position, StepStatus.DONE)
+            self._change(position, failure="")
+            self.go_on()
+
+    def _take_refused(self, position: int, event: Event) -> None:
+        state, step = self._steps[position], self._definition.steps[position]
+        is_early = state.status is StepStatus.PENDING and isinstance(step, Wait)
+        is_given_up = state.status in (StepStatus.OVERDUE, StepStatus.FAILED)
+        if not (state.status in ACTION_IS_AWAITED or is_early or is_given_up):
+            return
+        reason = str(getattr(event, REASON, "")) or event.wire_type
+        self._settle(position, StepStatus.REFUSED)
+        self._change(position, failure=reason)
+        self._turn_round(reason)
+        self.go_on()
+
+    def _take_nothing(self, position: int) -> None:
+        """As far as the service can tell the command had no effect. It may still be on its way."""
+        state = self._steps[position]
+        if state.status is not StepStatus.ASKING:
+            return
+        is_given_up = self._can_be_undone(position) and (
+            self._saga.status is not SagaStatus.RUNNING
+            or state.sendings > max(1, self._definition.steps[position].repeats)
+        )
+        if is_given_up:
+            self._give_up(position)
+        elif self._is_held_back(position):
+            self._freeze(position)
+        else:
+            self._send(position, is_compensation=False, sendings=state.sendings + 1)
+        self.go_on()
+
+    # Time.
+
+    def _is_saga_overdue(self, overdue: Sequence[str] | None) -> bool:
+        if self._saga.status is not SagaStatus.RUNNING or self._saga.deadline_at is None:
+            return False
+        return "" in overdue if overdue is not None else self._saga.deadline_at <= self._now
+
+    def _miss_deadline(self, position: int) -> None:
+        state, step = self._steps[position], self._definition.steps[position]
+        if state.status is StepStatus.UNDOING:
+            self._send(position, is_compensation=True, sendings=state.sendings + 1)
+        elif state.status is StepStatus.PAUSING:
+            self._settle(position, StepStatus.DONE)
+        elif state.status is StepStatus.WAITING:
+            self._miss_event(position)
+        elif self._saga.status is not SagaStatus.RUNNING:
+            self._give_up(position)
+        elif not self._can_be_undone(position):
+            if step.ask is not None:
+                self._ask(position)
+            else:
+                self._send(position, is_compensation=False, sendings=state.sendings + 1)
+        elif step.ask is not None and state.questions < MOST_QUESTIONS * state.sendings:
+            self._ask(position)
+        elif step.ask is None and state.sendings <= step.repeats:
+            self._send(position, is_compensation=False, sendings=state.sendings + 1)
+        else:
+            self._give_up(position)
+
+    def _miss_event(self, position: int) -> None:
+        self._change(position, deadline_at=None, counted_at=None, failure=reasons.STEP_OVERDUE)
+        if self._definition.steps[position].exhausted is Exhausted.COMPENSATE and self._can_be_undone(
+            position
+        ):
+            self._settle(position, StepStatus.OVERDUE)
+            self._turn_round(reasons.STEP_OVERDUE)
+        else:
+            self._change(position, status=StepStatus.HELD)
+
+    def _give_up(self, position: int) -> None:
+        """Nobody knows what became of the command, and nobody waits any longer to learn it."""
+        self._change(
+            position,
+            status=StepStatus.OVERDUE,
+            deadline_at=None,
+            counted_at=None,
+            is_frozen=False,
+            failure=reasons.STEP_OVERDUE,
+        )
+        self._turn_round(reasons.STEP_OVERDUE)
+
+    def _resume(self) -> None:
+        """Deadlines have stood still since it was paused."""
+        assert self._saga.paused_at is not None
+        stood_still = self._now - self._saga.paused_at
+        for position, state in enumerate(self._steps):
+            if state.deadline_at is not None:
+                self._change(position, deadline_at=state.deadline_at + stood_still)
+        deadline = self._saga.deadline_at
+        self._become(paused_at=None, deadline_at=deadline + stood_still if deadline is not None else None)
+
+    # Dead letters.
+
     def _exhaust(self, position: int, *, is_compensation: bool) -> None:
         """Nothing more is sent for a command that is a dead letter: it is undone, or waits for a person."""
         state, step = self._steps[position], self._definition.steps[position]
         if is_compensation:
-            self._change(position, status=StepStatus.STUCK, deadline_at=None)
-            self._go_back()
+            self._hold(position, StepStatus.STUCK)
+            self.go_on()
             return
-        is_given_up = state.is_letter_discarded or step.exhausted is Exhausted.COMPENSATE
-        is_undone = is_given_up and position < self._definition.pivot_position
-        self._change(
-            position,
-            status=StepStatus.FAILED if is_undone else StepStatus.HELD,
-            deadline_at=None,
-            failure=reasons.STEP_FAILED,
+        is_given_up = (
+            state.is_letter_discarded
+            or step.exhausted is Exhausted.COMPENSATE
+            or self._saga.status is not SagaStatus.RUNNING
         )
-        if is_undone:
+        if is_given_up and self._can_be_undone(position):
+            self._hold(position, StepStatus.FAILED)
             self._turn_round(reasons.STEP_FAILED)
+        else:
+            self._hold(position, StepStatus.HELD)
+        self._change(position, failure=reasons.STEP_FAILED)
+        self.go_on()
 
     def _awaited(self, note: NoteDeadLetter | NoteDiscardedLetter) -> int | None:
         """The step whose reply to this very command is awaited."""
         position = self._position_of(note.step, note.step_try)
         if position is None:
             return None
-        awaited = _COMPENSATION_IS_AWAITED if note.is_compensation else _ACTION_IS_AWAITED
+        awaited = COMPENSATION_IS_AWAITED if note.is_compensation else ACTION_IS_AWAITED
         return position if self._steps[position].status in awaited else None
 
-    def _position_of(self, step: str, step_try: int) -> int | None:
-        for position, state in enumerate(self._steps):
-            if state.name == step and state.step_try == step_try:
-                return position
-        return None
-
-    def _learn(self, event: Event) -> None:
-        data = {**event.to_payload(), **self._saga.data}
-        self._saga = msgspec.structs.replace(self._saga, data=data)
-
-    def _go_forward(self) -> None:
-        if self._saga.status is not SagaStatus.RUNNING:
-            return
-        for position, state in enumerate(self._steps):
-            if state.status is StepStatus.PENDING:
-                self._send(position, is_compensation=False)
-                return
-            if state.status is not StepStatus.DONE:
-                return
-        self._finish(SagaStatus.COMPLETED)
-
-    def _turn_round(self, reason: str) -> None:
-        self._saga = msgspec.structs.replace(self._saga, status=SagaStatus.COMPENSATING, reason=reason)
-        self._go_back()
-
-    def _go_back(self) -> None:
-        """Undo the last step that is left, one after the other; one that had to be repeated holds up no other."""
-        for position in reversed(range(len(self._steps))):
-            state = self._steps[position]
-            if state.status is StepStatus.UNDOING and state.sendings == 1:
-                return
-            if state.compensation and state.status in _TO_BE_UNDONE:
-                self._send(position, is_compensation=True)
-                return
-        if all(state.status not in _COMPENSATION_IS_AWAITED for state in self._steps):
-            self._finish(SagaStatus.CANCELLED)
-
-    def _send(self, position: int, *, is_compensation: bool) -> None:
-        step, state = self._definition.steps[position], self._steps[position]
-        command_type = step.undo if is_compensation else step.command
-        assert command_type is not None
-        status = StepStatus.UNDOING if is_compensation else StepStatus.SENT
-        sendings = state.sendings + 1 if state.status is status else 1
-        self._change(
-            position,
-            status=status,
-            sendings=sendings,
-            sent_at=self._now,
-            finished_at=None,
-            deadline_at=self._policy.due(self._now, sendings=sendings),
-            compensation=step.undo.wire_type if step.undo else "",
-        )
-        command = build(command_type, self._saga.data, **{REASON: self._saga.reason})
-        self._sendings.append(
-            Sending(
-                step=state.name, step_try=state.step_try, is_compensation=is_compensation, command=command
-            )
-        )
-
-    def _finish(self, status: SagaStatus) -> None:
-        self._saga = msgspec.structs.replace(self._saga, status=status, finished_at=self._now)
-
-    def _change(self, position: int, **changes: Any) -> None:
-        self._steps[position] = msgspec.structs.replace(self._steps[position], **changes)
+    def _retry(self, position: int) -> None:
+        state = self._steps[position]
+        is_repetition = state.status in HAS_A_DEADLINE
+        sendings = state.sendings + 1 if is_repetition else 1
+        if state.status in COMPENSATION_IS_AWAITED:
+            self._send(position, is_compensation=True, sendings=sendings)
+        elif isinstance(self._definition.steps[position], Wait):
+            self._wait(position, self._policy.due(self._definition.steps[position], self._now, sendings=1))
+        elif state.status is StepStatus.ASKING:
+            self._ask(position)
+        else:
+            self._send(position, is_compensation=False, sendings=sendings)

@@ -1,112 +1,185 @@
 """What a saga is: a table of steps, data only."""
 
-from enum import StrEnum
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from contracts.message import Command, Event
+from sagas.definition_checks import problems_of
 from sagas.errors import InvalidDefinition
+from sagas.facts import Facts, Recipe, recipe_of
+from sagas.steps import Exhausted, Pause, Pivot, Step, Wait
 
-REASON = "reason"
-"""The field of a compensation's command that says why; the saga fills it in."""
-
-
-class Exhausted(StrEnum):
-    """What becomes of a step whose command is a dead letter, so that nobody knows whether it had its effect."""
-
-    HOLD = "hold"
-    """It waits for a person: the letter may be replayed, and the reply still counts."""
-    COMPENSATE = "compensate"
-    """It is undone at once, and the saga with it."""
+__all__ = ["Exhausted", "Pause", "Pivot", "Saga", "Step", "Wait"]
 
 
-class Step(msgspec.Struct, frozen=True):
-    """A command, the replies it may get, and what undoes it.
+class Saga(msgspec.Struct, frozen=True, dict=True):
+    """A named and versioned table of steps. Raises `InvalidDefinition` where it could not be carried out.
 
-    `done` and `refused` answer `command`; a refusal means that nothing happened. `undone` answers `undo`. A step
-    without a command is done by the start of the saga itself. From the pivot on a step is always held when it is
-    exhausted.
+    `deadline` is in seconds from the start: a saga that has not sent its pivot by then is compensated.
     """
-
-    name: str
-    command: type[Command] | None = None
-    done: type[Event] | None = None
-    refused: type[Event] | None = None
-    undo: type[Command] | None = None
-    undone: type[Event] | None = None
-    exhausted: Exhausted = Exhausted.HOLD
-
-
-class Pivot(Step, frozen=True):
-    """The step after which there is no way back: it and those after it are repeated until they are done."""
-
-
-class Saga(msgspec.Struct, frozen=True):
-    """A named and versioned table of steps. Raises `InvalidDefinition` where it could not be carried out."""
 
     name: str
     version: int
     starts: type[Event]
     unique_by: str
     steps: tuple[Step, ...]
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
-        names = [step.name for step in self.steps]
-        if len(set(names)) != len(names):
-            raise InvalidDefinition(self.name, "two steps have the same name")
-        if self.unique_by not in self.starts.__struct_fields__:
-            raise InvalidDefinition(self.name, f"{self.starts.__name__} has no field {self.unique_by!r}")
-        if sum(isinstance(step, Pivot) for step in self.steps) > 1:
-            raise InvalidDefinition(self.name, "it has more than one pivot")
-        for step in self.steps[self.pivot_position :]:
-            if step.exhausted is not Exhausted.HOLD:
-                raise InvalidDefinition(
-                    self.name,
-                    f"step {step.name!r} is to be compensated when it is exhausted, but from the pivot on nothing is",
-                )
-        known = set(self.starts.__struct_fields__)
-        for step in self.steps:
-            self._check(step, known)
-            if step.done is not None:
-                known |= set(step.done.__struct_fields__)
+        for problem in problems_of(self):
+            raise InvalidDefinition(self.name, problem)
 
-    def _check(self, step: Step, known: set[str]) -> None:
-        if (step.command is None) != (step.done is None):
-            raise InvalidDefinition(
-                self.name, f"step {step.name!r} needs both a command and its `done`, or neither"
-            )
-        if (step.undo is None) != (step.undone is None):
-            raise InvalidDefinition(
-                self.name, f"step {step.name!r} needs both `undo` and `undone`, or neither"
-            )
-        for command, given in ((step.command, known), (step.undo, known | {REASON})):
-            missing = set(command.__struct_fields__) - given if command else set()
-            if missing:
-                raise InvalidDefinition(
-                    self.name,
-                    f"nothing before step {step.name!r} says {', '.join(sorted(missing))}, which its command needs",
-                )
+    def __repr__(self) -> str:
+        return f"<Saga {self.name} v{self.version}>"
 
-    @property
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Step name to its place in the table."""
+        return {step.name: position for position, step in enumerate(self.steps)}
+
+    @cached_property
+    def predecessors(self) -> tuple[tuple[int, ...], ...]:
+        """For each step the positions of those that it directly comes after."""
+        return tuple(
+            tuple(self.positions[name] for name in step.after)
+            if step.after is not None
+            else ((position - 1,) if position else ())
+            for position, step in enumerate(self.steps)
+        )
+
+    @cached_property
+    def ancestors(self) -> tuple[frozenset[int], ...]:
+        """For each step the positions of all that are done before it begins."""
+        found: list[frozenset[int]] = []
+        for before in self.predecessors:
+            found.append(frozenset(before).union(*(found[position] for position in before)))
+        return tuple(found)
+
+    @cached_property
+    def descendants(self) -> tuple[frozenset[int], ...]:
+        """For each step the positions of all that begin only when it is done."""
+        return tuple(
+            frozenset(other for other, before in enumerate(self.ancestors) if position in before)
+            for position in range(len(self.steps))
+        )
+
+    @cached_property
     def pivot_position(self) -> int:
         """The position of the pivot; beyond the last step where there is none."""
         return next((i for i, step in enumerate(self.steps) if isinstance(step, Pivot)), len(self.steps))
 
+    @cached_property
+    def _recipes(self) -> dict[tuple[int, type[Command]], Recipe]:
+        return {
+            (position, command): recipe_of(command, self.sources(position), is_told_why=command is step.undo)
+            for position, step in enumerate(self.steps)
+            for command in (step.command, step.undo, step.ask)
+            if command is not None
+        }
+
+    def sources(self, position: int) -> dict[str, type[Event]]:
+        """What has certainly been said when this step begins, by step name; the start message has the name ''."""
+        earlier = {
+            self.steps[i].name: done
+            for i in sorted(self.ancestors[position])
+            if (done := self.steps[i].done) is not None
+        }
+        return {"": self.starts, **earlier}
+
+    def build(
+        self, position: int, command: type[Command], data: dict[str, Any], *, reason: str = ""
+    ) -> Command:
+        """The command of this step, made of what has been said so far.
+
+        Raises `msgspec.ValidationError` or `KeyError` where something that it needs has not been said.
+        """
+        step = self.steps[position]
+        builder = step.build_undo if command is step.undo else step.build if command is step.command else None
+        if builder is not None:
+            return builder(Facts(data, starts=self.starts, said=self.said_by, reason=reason))
+        return self._recipes[position, command].make(data, reason=reason)
+
+    @cached_property
+    def said_by(self) -> dict[type[Event], tuple[str, ...]]:
+        """Event type to the names under which the saga keeps such an event."""
+        found: dict[type[Event], tuple[str, ...]] = {self.starts: ("",)}
+        for step in self.steps:
+            if step.done is not None:
+                found[step.done] = (*found.get(step.done, ()), step.name)
+        return found
+
+    def needs(self, name: str) -> list[str]:
+        """The later steps of which a command takes something from what this step replies."""
+        position = self.positions[name]
+        takes = {
+            self.steps[other].name
+            for (other, _), recipe in self._recipes.items()
+            if any(source == name for _, source in recipe.taken)
+        }
+        builds = {
+            self.steps[other].name
+            for other in self.descendants[position]
+            if self.steps[other].build is not None or self.steps[other].build_undo is not None
+        }
+        return [step.name for step in self.steps if step.name in takes | builds]
+
     def step(self, name: str) -> Step:
-        return next(step for step in self.steps if step.name == name)
+        """The step of this name; raises `KeyError`."""
+        return self.steps[self.positions[name]]
+
+    def waits(self) -> Iterator[Step]:
+        """The steps that an event from outside may end."""
+        return (step for step in self.steps if isinstance(step, Wait))
 
     def message_types(self) -> set[str]:
         """The wire types of every event that may move it."""
-        replies = (event for step in self.steps for event in (step.done, step.refused, step.undone) if event)
+        replies = (
+            event
+            for step in self.steps
+            for event in (step.done, step.refused, step.undone, step.nothing)
+            if event
+        )
         return {self.starts.wire_type, *(event.wire_type for event in replies)}
 
     def command_types(self) -> set[str]:
         """The wire types of every command that it may send."""
-        return {command.wire_type for step in self.steps for command in (step.command, step.undo) if command}
+        return {
+            command.wire_type
+            for step in self.steps
+            for command in (step.command, step.undo, step.ask)
+            if command
+        }
 
+    @cached_property
+    def shape(self) -> str:
+        """A hash of all that running sagas depend on: two definitions of one shape carry on each other's sagas.
 
-def build(command: type[Command], data: dict[str, Any], **more: Any) -> Command:
-    """The command, each field taken by its name from what has been said in the saga so far."""
-    fields = {**data, **more}
-    return command.from_payload({name: fields[name] for name in command.__struct_fields__})
+        How long something may take is no part of it.
+        """
+        table = [
+            [
+                type(step).__name__,
+                step.name,
+                *(
+                    message.wire_type if message else ""
+                    for message in (
+                        step.command,
+                        step.done,
+                        step.refused,
+                        step.undo,
+                        step.undone,
+                        step.ask,
+                        step.nothing,
+                    )
+                ),
+                [self.steps[before].name for before in self.predecessors[position]],
+                step.exhausted.value,
+            ]
+            for position, step in enumerate(self.steps)
+        ]
+        whole = [self.name, self.version, self.starts.wire_type, self.unique_by, table]
+        return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()[:16]

@@ -24,3 +24,7 @@ class UnreadableDelivery(SagaError):
 
 class MissingDefinition(SagaError):
     """Running sagas need a definition that this release does not have."""
+
+
+class ActionRefused(SagaError):
+    """People cannot do this to the saga as it is; the message says why, and what they can do."""

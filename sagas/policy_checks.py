@@ -19,26 +19,31 @@ from sagas.registry import DEFINITIONS
 
 @checks.register("sagas")
 def check_retry_policies(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
-    """`sagas.W201` for each step before the pivot whose command may be repeated for longer than its deadline."""
-    found = overlong_steps(DEFINITIONS.values(), deadline=timedelta(seconds=settings.STEP_DEADLINE))
+    """`sagas.W201` for each step before the pivot whose command may be repeated for longer than it is waited for."""
+    deadline = timedelta(seconds=settings.STEP_DEADLINE)
     return [
         checks.Warning(
-            f"Step {step!r} of saga {saga!r} is given up after {settings.STEP_DEADLINE:g} s, but the pauses between "
+            f"Step {step!r} of saga {saga!r} is given up after {patience.total_seconds():g} s, but the pauses between "
             f"the attempts at its command add up to {total.total_seconds():g} s.",
-            hint="Raise STEP_DEADLINE, or declare a shorter retry policy where the command is handled.",
+            hint="Raise STEP_DEADLINE or the step's own deadline, or declare a shorter retry policy where the command "
+            "is handled.",
             obj=f"{saga}.{step}",
             id="sagas.W201",
         )
-        for saga, step, total in found
+        for saga, step, patience, total in overlong_steps(DEFINITIONS.values(), deadline=deadline)
     ]
 
 
-def overlong_steps(sagas: Iterable[Saga], *, deadline: timedelta) -> Iterator[tuple[str, str, timedelta]]:
-    """Saga, step and total of the pauses, for each step before a pivot whose retries outlast the deadline."""
+def overlong_steps(
+    sagas: Iterable[Saga], *, deadline: timedelta
+) -> Iterator[tuple[str, str, timedelta, timedelta]]:
+    """Saga, step, how long it is waited for and the total of the pauses, where these are longer."""
     for saga in sagas:
         for step in saga.steps[: saga.pivot_position]:
             if step.command is None:
                 continue
+            own = deadline if step.deadline is None else timedelta(seconds=step.deadline)
+            patience = own * (2 ** (step.repeats + 1) - 1)
             total = policy_of(step.command.owner(), step.command.wire_type).total_pauses()
-            if total > deadline:
-                yield saga.name, step.name, total
+            if total > patience:
+                yield saga.name, step.name, patience, total

@@ -1,7 +1,7 @@
 """Saga records in set-based SQL: a batch of sagas is loaded and saved in a handful of statements."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +9,63 @@ import msgspec
 from django.db import connections
 
 from eventstore.store import Statement
-from messaging.envelope import Envelope
-from sagas.decide import SagaState, SagaStatus, StepState, StepStatus
+from sagas.state import SagaState, SagaStatus, StepState, StepStatus
+from sagas.switches import Switch
 
 DATABASE = "default"
+REMEMBERED = timedelta(days=7)
+"""A pause switch that was lifted longer ago moves no deadline on any more."""
+
+_STEP_COLUMNS = {
+    "name": "text",
+    "status": "text",
+    "step_try": "int",
+    "sendings": "int",
+    "questions": "int",
+    "sent_at": "timestamptz",
+    "deadline_at": "timestamptz",
+    "counted_at": "timestamptz",
+    "is_frozen": "boolean",
+    "finished_at": "timestamptz",
+    "failure": "text",
+    "compensation": "text",
+    "key_saga_id": "uuid",
+    "letter_id": "uuid",
+    "problem": "text",
+    "discarded_letter_id": "uuid",
+}
+"""The fields of `StepState`, which the columns are named after, and their types."""
+
+_HEAD_COLUMNS: dict[str, tuple[str, Callable[[SagaState, datetime], Any]]] = {
+    "status": ("text", lambda saga, now: saga.status.value),
+    "reason": ("text", lambda saga, now: saga.reason),
+    "data": ("jsonb", lambda saga, now: msgspec.json.encode(saga.data).decode()),
+    "finished_at": ("timestamptz", lambda saga, now: saga.finished_at),
+    "deadline_at": ("timestamptz", lambda saga, now: saga.deadline_at),
+    "paused_at": ("timestamptz", lambda saga, now: saga.paused_at),
+    "is_withheld": ("boolean", lambda saga, now: saga.is_withheld),
+    "current": (
+        "text",
+        lambda saga, now: "" if saga.is_final else " ".join(s.name for s in saga.under_way()),
+    ),
+    "sendings": (
+        "int",
+        lambda saga, now: 0 if saga.is_final else max((s.sendings for s in saga.under_way()), default=0),
+    ),
+    "needs_a_person": ("boolean", lambda saga, now: saga.needs_a_person),
+    "is_overdue": ("boolean", lambda saga, now: saga.is_overdue(now)),
+    "look_at": ("timestamptz", lambda saga, now: saga.next_deadline()),
+}
+"""The columns of a saga that change, with their types and what is stored in them."""
+
+
+def _list(columns: Iterable[str], prefix: str = "") -> str:
+    return ", ".join(f"{prefix}{column}" for column in columns)
+
+
+def _arrays(types: Iterable[str]) -> str:
+    return ", ".join(f"%s::{kind}[]" for kind in types)
+
 
 _BEGIN = """
 INSERT INTO sagas_sagarecord (id, name, version, business_key, correlation_id, status, reason, data, started_at)
@@ -23,36 +76,38 @@ ORDER BY id
 ON CONFLICT DO NOTHING
 RETURNING id"""
 
-_LOCK = """
-SELECT id, name, version, status, reason, data::text, finished_at, correlation_id
-FROM sagas_sagarecord WHERE id = ANY(%s) ORDER BY id FOR UPDATE"""
+_SWITCHES = """
+SELECT jsonb_agg(switch) FROM (
+    SELECT kind, name, set_at, lifted_at FROM sagas_pauseswitch
+    WHERE lifted_at IS NULL OR lifted_at > %s FOR SHARE) AS switch"""
+"""Shared, so that whoever lifts a switch waits for those who still go by it, and then finds what they held back."""
 
-_STEPS = """
-SELECT saga_id, name, status, step_try, sendings, sent_at, deadline_at, finished_at, failure, compensation, letter_id,
-       problem, discarded_letter_id
-FROM sagas_steprecord WHERE saga_id = ANY(%s) ORDER BY saga_id, position"""
+_LOCK = f"""
+SELECT id, name, version, status, reason, data::text, finished_at, deadline_at, paused_at, is_withheld,
+       correlation_id, ({_SWITCHES})::text
+FROM sagas_sagarecord WHERE id = ANY(%s) ORDER BY id FOR UPDATE"""  # noqa: S608 - constants of ours
 
-_SAVE = """
+_STEPS = f"""
+SELECT saga_id, {_list(_STEP_COLUMNS)}
+FROM sagas_steprecord WHERE saga_id = ANY(%s) ORDER BY saga_id, position"""  # noqa: S608
+
+_SAVE = f"""
 UPDATE sagas_sagarecord AS saga
-SET status = given.status, reason = given.reason, data = given.data, finished_at = given.finished_at
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])
-     AS given (id, status, reason, data, finished_at)
-WHERE saga.id = given.id"""
+SET {", ".join(f"{column} = given.{column}" for column in _HEAD_COLUMNS)}
+FROM unnest(%s::uuid[], {_arrays(kind for kind, _ in _HEAD_COLUMNS.values())})
+     AS given (id, {_list(_HEAD_COLUMNS)})
+WHERE saga.id = given.id"""  # noqa: S608
 
-_SAVE_STEPS = """
-INSERT INTO sagas_steprecord (saga_id, position, name, status, step_try, sendings, sent_at, deadline_at, finished_at,
-                              failure, compensation, letter_id, problem, discarded_letter_id)
-SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[],
-                     %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])
+_SAVE_STEPS = f"""
+INSERT INTO sagas_steprecord (saga_id, position, {_list(_STEP_COLUMNS)})
+SELECT * FROM unnest(%s::uuid[], %s::int[], {_arrays(_STEP_COLUMNS.values())})
 ON CONFLICT (saga_id, position) DO UPDATE SET
-    status = excluded.status, step_try = excluded.step_try, sendings = excluded.sendings,
-    sent_at = excluded.sent_at, deadline_at = excluded.deadline_at, finished_at = excluded.finished_at,
-    failure = excluded.failure, compensation = excluded.compensation, letter_id = excluded.letter_id,
-    problem = excluded.problem, discarded_letter_id = excluded.discarded_letter_id"""
+    {", ".join(f"{column} = excluded.{column}" for column in _STEP_COLUMNS)}"""  # noqa: S608
 
 _NOTE = """
-INSERT INTO sagas_messagerecord (saga_id, direction, message_id, type, step, body, at)
-SELECT * FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])"""
+INSERT INTO sagas_messagerecord (saga_id, direction, message_id, type, step, body, at, noted_at)
+SELECT *, %s::timestamptz
+FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])"""
 
 
 class NewSaga(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +131,22 @@ class LoadedSaga(msgspec.Struct, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that a saga has received or sends."""
+    """Something that a saga has been decided on, or that it says; `direction` is that of `MessageRecord`."""
 
     saga_id: UUID
     direction: str
-    envelope: Envelope
+    message_id: UUID
+    type: str
     step: str
     body: dict[str, Any]
+    at: datetime
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """Sagas that are locked until the transaction ends, and the pause switches by which they are decided."""
+
+    sagas: dict[UUID, LoadedSaga]
+    switches: tuple[Switch, ...]
 
 
 def begin(sagas: Sequence[NewSaga], *, now: datetime) -> set[UUID]:
@@ -104,18 +168,19 @@ def begin(sagas: Sequence[NewSaga], *, now: datetime) -> set[UUID]:
         return {saga_id for (saga_id,) in cursor.fetchall()}
 
 
-def lock(ids: Iterable[UUID]) -> dict[UUID, LoadedSaga]:
+def lock(ids: Iterable[UUID], *, now: datetime) -> Locked:
     """Load sagas with their steps and lock them, in the order of their ids, until the transaction ends."""
     wanted = sorted(set(ids))
     with connections[DATABASE].cursor() as cursor:
-        cursor.execute(_LOCK, [wanted])
+        cursor.execute(_LOCK, [now - REMEMBERED, wanted])
         rows = cursor.fetchall()
         cursor.execute(_STEPS, [wanted])
         steps: dict[UUID, list[StepState]] = {}
         for saga_id, *columns in cursor.fetchall():
-            steps.setdefault(saga_id, []).append(_step(*columns))
+            steps.setdefault(saga_id, []).append(_step(columns))
     found = {}
-    for saga_id, name, version, status, reason, data, finished_at, correlation_id in rows:
+    for saga_id, name, version, status, reason, data, *times, correlation_id, _ in rows:
+        finished_at, deadline_at, paused_at, is_withheld = times
         state = SagaState(
             id=saga_id,
             status=SagaStatus(status),
@@ -123,62 +188,29 @@ def lock(ids: Iterable[UUID]) -> dict[UUID, LoadedSaga]:
             data=msgspec.json.decode(data),
             steps=tuple(steps.get(saga_id, ())),
             finished_at=finished_at,
+            deadline_at=deadline_at,
+            paused_at=paused_at,
+            is_withheld=is_withheld,
         )
         found[saga_id] = LoadedSaga(
             name=name, version=version, correlation_id=correlation_id, stored=state, state=state
         )
-    return found
+    switches = rows[0][-1] if rows else None
+    return Locked(found, msgspec.json.decode(switches, type=tuple[Switch, ...]) if switches else ())
 
 
-def _step(
-    name: str,
-    status: str,
-    step_try: int,
-    sendings: int,
-    sent_at: datetime | None,
-    deadline_at: datetime | None,
-    finished_at: datetime | None,
-    failure: str,
-    compensation: str,
-    letter_id: UUID | None,
-    problem: str,
-    discarded_letter_id: UUID | None,
-) -> StepState:
-    """A row of `_STEPS`, in its order."""
-    return StepState(
-        name=name,
-        status=StepStatus(status),
-        step_try=step_try,
-        sendings=sendings,
-        sent_at=sent_at,
-        deadline_at=deadline_at,
-        finished_at=finished_at,
-        failure=failure,
-        compensation=compensation,
-        letter_id=letter_id,
-        problem=problem,
-        discarded_letter_id=discarded_letter_id,
-    )
+def _step(columns: Sequence[Any]) -> StepState:
+    fields = dict(zip(_STEP_COLUMNS, columns, strict=True))
+    return StepState(**{**fields, "status": StepStatus(fields["status"])})
 
 
-def save_statements(sagas: Iterable[LoadedSaga]) -> list[Statement]:
+def save_statements(sagas: Iterable[LoadedSaga], *, now: datetime) -> list[Statement]:
     """Store what has changed in these sagas."""
     changed = [saga for saga in sagas if saga.state != saga.stored]
     statements: list[Statement] = []
-    heads = [saga.state for saga in changed if _head(saga.state) != _head(saga.stored)]
-    if heads:
-        statements.append(
-            (
-                _SAVE,
-                [
-                    [state.id for state in heads],
-                    [state.status.value for state in heads],
-                    [state.reason for state in heads],
-                    [msgspec.json.encode(state.data).decode() for state in heads],
-                    [state.finished_at for state in heads],
-                ],
-            )
-        )
+    if changed:
+        columns = [[stored(saga.state, now) for saga in changed] for _, stored in _HEAD_COLUMNS.values()]
+        statements.append((_SAVE, [[saga.state.id for saga in changed], *columns]))
     steps = [
         (saga.state.id, position, step)
         for saga in changed
@@ -186,42 +218,53 @@ def save_statements(sagas: Iterable[LoadedSaga]) -> list[Statement]:
         if position >= len(saga.stored.steps) or saga.stored.steps[position] != step
     ]
     if steps:
+        columns = [[_stored(step, column) for _, _, step in steps] for column in _STEP_COLUMNS]
         statements.append(
             (
                 _SAVE_STEPS,
                 [
                     [saga_id for saga_id, _, _ in steps],
                     [position for _, position, _ in steps],
-                    [step.name for _, _, step in steps],
-                    [step.status.value for _, _, step in steps],
-                    [step.step_try for _, _, step in steps],
-                    [step.sendings for _, _, step in steps],
-                    [step.sent_at for _, _, step in steps],
-                    [step.deadline_at for _, _, step in steps],
-                    [step.finished_at for _, _, step in steps],
-                    [step.failure for _, _, step in steps],
-                    [step.compensation for _, _, step in steps],
-                    [step.letter_id for _, _, step in steps],
-                    [step.problem for _, _, step in steps],
-                    [step.discarded_letter_id for _, _, step in steps],
+                    *columns,
                 ],
             )
         )
     return statements
 
 
-def _head(state: SagaState) -> tuple[Any, ...]:
-    return state.status, state.reason, state.data, state.finished_at
+def _stored(step: StepState, column: str) -> Any:
+    return step.status.value if column == "status" else getattr(step, column)
 
 
-def note_statement(notes: Sequence[Note]) -> Statement:
+_FIND = """
+SELECT saga.id, saga.name, saga.business_key, saga.finished_at IS NULL
+FROM unnest(%s::text[], %s::text[]) AS wanted (name, business_key)
+JOIN sagas_sagarecord AS saga ON saga.name = wanted.name AND saga.business_key = wanted.business_key"""
+
+
+def find(wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[UUID]]:
+    """The unfinished sagas of these names and business keys; none for a pair of which all have ended.
+
+    A pair of which there never was a saga is not among the keys.
+    """
+    pairs = sorted(set(wanted))
+    found: dict[tuple[str, str], list[UUID]] = {}
+    with connections[DATABASE].cursor() as cursor:
+        cursor.execute(_FIND, [[name for name, _ in pairs], [key for _, key in pairs]])
+        for saga_id, name, key, is_unfinished in cursor.fetchall():
+            found.setdefault((name, key), []).extend([saga_id] if is_unfinished else [])
+    return found
+
+
+def note_statement(notes: Sequence[Note], *, now: datetime) -> Statement:
     """Keep messages with their sagas, in order."""
     return _NOTE, [
+        now,
         [note.saga_id for note in notes],
         [note.direction for note in notes],
-        [note.envelope.message_id for note in notes],
-        [note.envelope.type for note in notes],
+        [note.message_id for note in notes],
+        [note.type for note in notes],
         [note.step for note in notes],
         [msgspec.json.encode(note.body).decode() for note in notes],
-        [note.envelope.occurred_at for note in notes],
+        [note.at for note in notes],
     ]

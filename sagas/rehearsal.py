@@ -7,7 +7,7 @@ import msgspec
 from contracts.message import Message
 from deadletters.rehearsals.dry_runs import rehearses
 from messaging.envelope import Envelope
-from sagas.batch import Incoming, handle_batch, saga_of
+from sagas.batch import Incoming, handle_batch, sagas_of
 from sagas.handlers import MESSAGE_TYPES, SERVICE
 from sagas.models import SagaRecord, StepRecord
 
@@ -23,7 +23,7 @@ class _Seen(msgspec.Struct, frozen=True):
 def rehearse(envelope: Envelope, message: Message) -> list[str]:
     """Move the message's saga in the open transaction; returns what has changed, as sentences."""
     incoming = Incoming(envelope, message)
-    saga_id = saga_of(incoming)
+    saga_id = next(iter(sagas_of(incoming)), None)
     before = _look(saga_id)
     handle_batch([incoming])
     return _changes(before, _look(saga_id))

@@ -157,6 +157,7 @@ class DeskEntry(models.Model):
     subject = models.TextField(help_text="What it was done to, in words.")
     letter_id = models.UUIDField(null=True, help_text="Where it was one letter.")
     job_id = models.UUIDField(null=True, help_text="Where it was, or made, a bulk job.")
+    saga_id = models.UUIDField(null=True, help_text="Where it was a saga.")
     letters = models.PositiveBigIntegerField(null=True, help_text="How many letters were moved.")
     refused = models.PositiveBigIntegerField(null=True, help_text="How many stayed as they were.")
     reason = models.TextField(blank=True, help_text="In the words of who did it.")
@@ -178,6 +179,8 @@ class DeskEntry(models.Model):
             # A letter's, and a job's: WHERE letter_id = ..., WHERE job_id = ...
             models.Index(fields=["letter_id"], condition=Q(letter_id__isnull=False), name="entry_by_letter"),
             models.Index(fields=["job_id"], condition=Q(job_id__isnull=False), name="entry_by_job"),
+            # A saga's: WHERE saga_id = ...
+            models.Index(fields=["saga_id"], condition=Q(saga_id__isnull=False), name="entry_by_saga"),
         ]
         triggers = [never_changed_nor_deleted(), never_truncated("deadletters_deskentry")]
 

@@ -98,7 +98,7 @@ def test_every_state_is_published():
     from inventory.models import Reservation
     from messaging.models import CircuitBreaker
     from orders.models import Order
-    from sagas.decide import SagaStatus, StepStatus
+    from sagas.state import SagaStatus, StepStatus
     from shipping.models import Shipment
 
     published = (ROOT / "docs" / "lifecycle.md").read_text()

@@ -8,18 +8,10 @@ import pytest
 from contracts.message import Command, Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
 from sagas.checkout import CHECKOUT
-from sagas.decide import (
-    DeadlinePassed,
-    Incoming,
-    Policy,
-    Replied,
-    SagaState,
-    Sending,
-    Started,
-    StepState,
-    begin,
-    decide,
-)
+from sagas.decide import Incoming, begin, decide
+from sagas.incoming import DeadlinePassed, Replied, Started
+from sagas.moves import Policy, Sending
+from sagas.state import SagaState, StepState
 from tests.builders import NOON, Replies, order_placed
 
 POLICY = Policy(deadline=60, longest_pause=300)

@@ -17,19 +17,10 @@ from hypothesis import strategies as st
 from contracts.message import Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
 from sagas.checkout import CHECKOUT
-from sagas.decide import (
-    FINAL,
-    NEEDS_A_PERSON,
-    DeadlinePassed,
-    Incoming,
-    Policy,
-    Replied,
-    SagaState,
-    Sending,
-    Started,
-    begin,
-    decide,
-)
+from sagas.decide import Incoming, begin, decide
+from sagas.incoming import DeadlinePassed, Replied, Started
+from sagas.moves import Policy, Sending
+from sagas.state import FINAL, NEEDS_A_PERSON, SagaState
 from tests.builders import NOON, Replies, order_placed
 
 POLICY = Policy(deadline=60, longest_pause=300)

@@ -7,7 +7,9 @@ from contracts.inventory import ReleaseStock, ReserveStock
 from contracts.orders import CancelOrder, ConfirmOrder
 from contracts.shipping import BookShipment, CancelShipment
 from sagas.checkout import CHECKOUT
-from sagas.decide import Policy, Replied, decide
+from sagas.decide import decide
+from sagas.incoming import Replied
+from sagas.moves import Policy
 
 STEPS_BEFORE_PIVOT = ("reserve", "authorize", "ship")
 UNDO = {"place": CancelOrder, "reserve": ReleaseStock, "authorize": VoidPayment, "ship": CancelShipment}

@@ -31,6 +31,6 @@ def test_a_step_whose_retries_outlast_its_deadline_is_named(monkeypatch, setting
 
 def test_from_the_pivot_on_patience_is_right():
     """Captures and compensations are declared more patient than any deadline here, and are not named."""
-    named = {step for _, step, _ in overlong_steps([CHECKOUT], deadline=timedelta(0))}
+    named = {step for _, step, _, _ in overlong_steps([CHECKOUT], deadline=timedelta(0))}
 
     assert named == {"reserve", "authorize", "ship"}
