@@ -54,7 +54,8 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
                 _make_sure_it_is_over(incoming, known)
         locked = records.lock((saga_id for _, ids in targets for saga_id in ids), now=work.now)
         notes: list[Note] = []
-        for incoming, ids in targets:
+        # A start before what came for the same saga ahead of it: the others would find nothing begun.
+        for incoming, ids in sorted(targets, key=lambda target: not _is_start(target[0])):
             for saga_id in ids:
                 notes += _move(incoming, saga_id, locked, created, work)
         for statement in records.save_statements(locked.sagas.values(), now=work.now):
@@ -119,6 +120,10 @@ def _begin_new(fresh: Sequence[Incoming], work: UnitOfWork) -> set[UUID]:
                 ),
             )
     return records.begin(list(new.values()), now=work.now)
+
+
+def _is_start(incoming: Incoming) -> bool:
+    return isinstance(incoming.message, Event) and bool(started_by(incoming.message))
 
 
 def _find_awaiting(fresh: Sequence[Incoming]) -> Pairs:

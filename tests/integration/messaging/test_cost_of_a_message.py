@@ -177,9 +177,9 @@ KINDS: dict[str, tuple[Callable[[], Cost], Cost]] = {
     ),
     "notifications: OrderConfirmed": (lambda: cost_of("notifications", confirmed(uuid4())), Cost(8, 8, 2)),
     "sagas: 1 start": (lambda: cost_of_saga_batch(1, is_reply=False), Cost(9, 5, 1)),
-    "sagas: 1 reply": (lambda: cost_of_saga_batch(1, is_reply=True), Cost(7, 4, 1)),
+    "sagas: 1 reply": (lambda: cost_of_saga_batch(1, is_reply=True), Cost(8, 4, 1)),
     "sagas: 50 starts in a batch": (lambda: cost_of_saga_batch(50, is_reply=False), Cost(9, 5, 1)),
-    "sagas: 50 replies in a batch": (lambda: cost_of_saga_batch(50, is_reply=True), Cost(7, 4, 1)),
+    "sagas: 50 replies in a batch": (lambda: cost_of_saga_batch(50, is_reply=True), Cost(8, 4, 1)),
 }
 """Kind of message: how its cost is measured, and what it costs."""
 

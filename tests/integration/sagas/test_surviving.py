@@ -45,9 +45,9 @@ def test_a_session_killed_in_the_middle_of_a_transaction_is_no_attempt(
         with connections["default"].cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    def killed(ids: Any) -> Any:
+    def killed(ids: Any, **more: Any) -> Any:
         end_own_session()
-        return lock(ids)
+        return lock(ids, **more)
 
     monkeypatch.setattr(records, "lock", killed)
     checkouts = [Checkout() for _ in range(5)]
