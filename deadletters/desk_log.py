@@ -1,6 +1,7 @@
 """The operators' log: who did what, when and why, and who was refused what."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -8,7 +9,7 @@ from django.db import transaction
 from deadletters.models import DeskEntry
 
 
-def note(
+def entry(
     *,
     by: str,
     action: str,
@@ -23,8 +24,8 @@ def note(
     saga_id: UUID | None = None,
     outcome: DeskEntry.Outcome = DeskEntry.Outcome.DONE,
 ) -> DeskEntry:
-    """Write down what was done, in the caller's transaction."""
-    return DeskEntry.objects.create(
+    """An entry that is not written yet: of many, all are written at once."""
+    return DeskEntry(
         at=at,
         by=by,
         action=action,
@@ -38,6 +39,13 @@ def note(
         job_id=job_id,
         saga_id=saga_id,
     )
+
+
+def note(**entry_of: Any) -> DeskEntry:
+    """Write down what was done, in the caller's transaction; takes what `entry` takes."""
+    written = entry(**entry_of)
+    written.save(force_insert=True)
+    return written
 
 
 def note_refusal(

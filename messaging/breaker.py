@@ -20,6 +20,7 @@ from django.db import connections, transaction
 
 from eventstore.store import Statement
 from messaging import attempts
+from messaging.breaker_news import closed_statement, opened_statement
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope, utc_now
 from messaging.outbox_rows import wake_relay_statement
@@ -190,6 +191,8 @@ def failed(asking: Asking, error: Exception, *, now: datetime) -> bool:
             _COUNT, {**asking.names, "now": now, "probe_at": probe_at, "most": most, "error": error_text}
         )
         is_open, is_opened_by_this, failures = cursor.fetchone()
+        if is_opened_by_this:
+            _tell(cursor, opened_statement(asking.service, asking.gateway, now=now, probe_at=probe_at))
     if is_opened_by_this:
         transaction.on_commit(
             lambda: log.warning(
@@ -224,7 +227,7 @@ def answered(asking: Asking, *, now: datetime) -> None:
             {**asking.names, "now": now, "rate": settings.BREAKER_RELEASE_RATE, "most": RELEASED_AT_ONCE},
         )
         released = cursor.rowcount
-        cursor.execute(*wake_relay_statement())
+        _tell(cursor, closed_statement(asking.service, asking.gateway, now=now))
     transaction.on_commit(
         lambda: log.warning(
             "%s: the %s answers again, after %.1f s; %d waiting messages go on, %g a second",
@@ -257,3 +260,10 @@ def _postpone(asking: Asking, cursor: Any, *, error: str, now: datetime) -> None
     postponed = cursor.fetchone()
     if postponed is not None:
         cursor.execute(_NOMINATE, {**asking.names, "probe_at": postponed[0]})
+        _tell(cursor, opened_statement(asking.service, asking.gateway, now=now, probe_at=postponed[0]))
+
+
+def _tell(cursor: Any, statement: Statement) -> None:
+    """Put the news in the outbox, and wake the relay, also for what else is due now."""
+    for sql, parameters in (statement, wake_relay_statement()):
+        cursor.execute(sql, parameters)

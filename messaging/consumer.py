@@ -27,6 +27,7 @@ from messaging.handling import GatewayHandler, Handler, handlers_of
 from messaging.metrics import Outcome
 from messaging.observing import observed
 from messaging.ordering import order_of
+from messaging.readdressing import readdressed
 from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
@@ -319,7 +320,8 @@ def _answer_again(key: str, message: Message, *, work: UnitOfWork) -> None:
     if not isinstance(message, Command):
         return
     if reply is not None and topology.has_subscriber(reply.envelope.type):
-        work.outgoing.append(reply)
+        assert work.cause is not None
+        work.outgoing.append(readdressed(reply, cause=work.cause))
 
 
 def _finish(work: UnitOfWork, reply: Event | None, keys: list[str]) -> None:

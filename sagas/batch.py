@@ -13,11 +13,11 @@ from messaging.envelope import Envelope
 from messaging.failpoints import failpoint
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 from sagas import records
-from sagas.decide import Decision, begin, decide
+from sagas.decide import begin, decide
 from sagas.errors import UnknownSaga
 from sagas.handlers import SERVICE
 from sagas.incoming import DeadlinePassed, Happened, Replied, Started
-from sagas.moves import Policy
+from sagas.moves import Decision, Policy
 from sagas.outgoing import keep_deadlines, note_of, outgoing
 from sagas.records import LoadedSaga, Locked, NewSaga, Note
 from sagas.registry import awaited_by, definition, saga_id_of, started_by

@@ -29,8 +29,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import msgspec
-
 from contracts import reasons
 from contracts.message import Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
@@ -52,7 +50,7 @@ from sagas.incoming import (
     SkipStep,
     Started,
 )
-from sagas.moves import Moves, Policy, Sending
+from sagas.moves import Decision, Moves, Policy
 from sagas.state import (
     ACTION_IS_AWAITED,
     COMPENSATION_IS_AWAITED,
@@ -67,17 +65,6 @@ from sagas.switches import Switch
 
 MOST_QUESTIONS = 3
 """So many questions about one sending stay unanswered before a step that can be undone is."""
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """The saga as it is from now on, and what is to be sent; both are stored in one transaction.
-
-    `missed` names the steps that were found overdue, '' for the saga's own deadline.
-    """
-
-    saga: SagaState
-    sendings: tuple[Sending, ...]
-    missed: tuple[str, ...] = ()
 
 
 def begin(definition: Saga, saga_id: UUID) -> SagaState:
@@ -126,24 +113,6 @@ def decide(
 
 class Turn(Moves):
     """One decision in the making: what each kind of message brings about."""
-
-    def decision(self) -> Decision:
-        is_withheld = self._waits_for_switches()
-        saga = msgspec.structs.replace(self._saga, steps=tuple(self._steps), is_withheld=is_withheld)
-        return Decision(saga, tuple(self._sendings), tuple(self._missed))
-
-    def _waits_for_switches(self) -> bool:
-        return not self._saga.is_final and (
-            any(step.is_frozen for step in self._steps)
-            or (
-                bool(self._switches)
-                and any(
-                    self._is_held_back(position, is_compensation=undo) for position, undo in self._ready()
-                )
-            )
-        )
-
-    # What happens to the saga.
 
     def start(self, event: Event) -> None:
         self._learn("", event)

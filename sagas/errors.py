@@ -28,3 +28,11 @@ class MissingDefinition(SagaError):
 
 class ActionRefused(SagaError):
     """People cannot do this to the saga as it is; the message says why, and what they can do."""
+
+
+class NotPermitted(SagaError):
+    """Somebody wants what they may not do; it is in the operators' log."""
+
+
+class WrongRequest(SagaError):
+    """What is asked of the desk makes no sense; the message says what to ask instead."""

@@ -1,5 +1,6 @@
 """What the sagas listen to. They have a consumer of their own, the orchestrator, instead of a worker."""
 
+from contracts.operations import LapsePauseSwitch
 from contracts.sagas import CheckDeadlines, NoteDeadLetter, NoteDiscardedLetter
 from messaging.handling import sends, subscribe
 from sagas.registry import DEFINITIONS
@@ -11,4 +12,5 @@ MESSAGE_TYPES = {command.wire_type for command in COMMANDS}.union(
 )
 
 subscribe(SERVICE, MESSAGE_TYPES)
-sends(SERVICE, {CheckDeadlines.wire_type}.union(*(saga.command_types() for saga in DEFINITIONS.values())))
+_SENT = {command for saga in DEFINITIONS.values() for command in saga.command_types()}
+sends(SERVICE, {CheckDeadlines.wire_type, LapsePauseSwitch.wire_type, *_SENT})

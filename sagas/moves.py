@@ -48,6 +48,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return now + timedelta(seconds=min(longest, deadline * 2.0 ** min(sendings - 1, 32)))
 
 
+class Decision(msgspec.Struct, frozen=True):
+    """The saga as it is from now on, and what is to be sent; both are stored in one transaction.
+
+    `missed` names the steps that were found overdue, '' for the saga's own deadline.
+    """
+
+    saga: SagaState
+    sendings: tuple[Sending, ...]
+    missed: tuple[str, ...] = ()
+
+
 class Moves:
     """One saga on its way from one state to the next."""
 
@@ -67,6 +78,22 @@ class Moves:
         self._switches = switches
         self._sendings: list[Sending] = []
         self._missed: list[str] = []
+
+    def decision(self) -> Decision:
+        is_withheld = self._waits_for_switches()
+        saga = msgspec.structs.replace(self._saga, steps=tuple(self._steps), is_withheld=is_withheld)
+        return Decision(saga, tuple(self._sendings), tuple(self._missed))
+
+    def _waits_for_switches(self) -> bool:
+        return not self._saga.is_final and (
+            any(step.is_frozen for step in self._steps)
+            or (
+                bool(self._switches)
+                and any(
+                    self._is_held_back(position, is_compensation=undo) for position, undo in self._ready()
+                )
+            )
+        )
 
     def go_on(self) -> None:
         """Begin whatever may begin now, or undo what may be undone now, and end the saga where nothing is left."""

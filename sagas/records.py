@@ -68,10 +68,11 @@ def _arrays(types: Iterable[str]) -> str:
 
 
 _BEGIN = """
-INSERT INTO sagas_sagarecord (id, name, version, business_key, correlation_id, status, reason, data, started_at)
-SELECT id, name, version, business_key, correlation_id, 'running', '', '{}'::jsonb, %s
-FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[])
-     AS given (id, name, version, business_key, correlation_id)
+INSERT INTO sagas_sagarecord (id, name, version, business_key, correlation_id, generation, forked_from_id, status,
+                              reason, data, started_at)
+SELECT id, name, version, business_key, correlation_id, generation, forked_from, 'running', '', '{}'::jsonb, %s
+FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[], %s::int[], %s::uuid[])
+     AS given (id, name, version, business_key, correlation_id, generation, forked_from)
 ORDER BY id
 ON CONFLICT DO NOTHING
 RETURNING id"""
@@ -79,13 +80,15 @@ RETURNING id"""
 _SWITCHES = """
 SELECT jsonb_agg(switch) FROM (
     SELECT kind, name, set_at, lifted_at FROM sagas_pauseswitch
-    WHERE lifted_at IS NULL OR lifted_at > %s FOR SHARE) AS switch"""
-"""Shared, so that whoever lifts a switch waits for those who still go by it, and then finds what they held back."""
+    WHERE lifted_at IS NULL OR lifted_at > %s"""
+"""Locked as shared: whoever lifts a switch waits for those who still go by it, and then finds what they held back."""
 
-_LOCK = f"""
+_READ = """
 SELECT id, name, version, status, reason, data::text, finished_at, deadline_at, paused_at, is_withheld,
-       correlation_id, ({_SWITCHES})::text
-FROM sagas_sagarecord WHERE id = ANY(%s) ORDER BY id FOR UPDATE"""  # noqa: S608 - constants of ours
+       correlation_id, business_key, generation, ({switches})::text
+FROM sagas_sagarecord WHERE id = ANY(%s) ORDER BY id {lock}"""
+_LOCK = _READ.format(switches=_SWITCHES + " FOR SHARE) AS switch", lock="FOR UPDATE")
+_LOOK = _READ.format(switches=_SWITCHES + ") AS switch", lock="")
 
 _STEPS = f"""
 SELECT saga_id, {_list(_STEP_COLUMNS)}
@@ -111,13 +114,15 @@ FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::json
 
 
 class NewSaga(msgspec.Struct, frozen=True, kw_only=True):
-    """A saga that a start message asks for."""
+    """A saga that a start message asks for, or an operator who has one run again."""
 
     id: UUID
     name: str
     version: int
     business_key: str
     correlation_id: str
+    generation: int = 1
+    forked_from: UUID | None = None
 
 
 class LoadedSaga(msgspec.Struct, kw_only=True):
@@ -126,6 +131,8 @@ class LoadedSaga(msgspec.Struct, kw_only=True):
     name: str
     version: int
     correlation_id: str
+    business_key: str
+    generation: int
     stored: SagaState
     state: SagaState
 
@@ -163,6 +170,8 @@ def begin(sagas: Sequence[NewSaga], *, now: datetime) -> set[UUID]:
                 [saga.version for saga in sagas],
                 [saga.business_key for saga in sagas],
                 [saga.correlation_id for saga in sagas],
+                [saga.generation for saga in sagas],
+                [saga.forked_from for saga in sagas],
             ],
         )
         return {saga_id for (saga_id,) in cursor.fetchall()}
@@ -170,17 +179,26 @@ def begin(sagas: Sequence[NewSaga], *, now: datetime) -> set[UUID]:
 
 def lock(ids: Iterable[UUID], *, now: datetime) -> Locked:
     """Load sagas with their steps and lock them, in the order of their ids, until the transaction ends."""
+    return _load(_LOCK, ids, now=now)
+
+
+def look(ids: Iterable[UUID], *, now: datetime) -> Locked:
+    """Load sagas with their steps as they are, without a lock: what is decided on them is a forecast."""
+    return _load(_LOOK, ids, now=now)
+
+
+def _load(sql: str, ids: Iterable[UUID], *, now: datetime) -> Locked:
     wanted = sorted(set(ids))
     with connections[DATABASE].cursor() as cursor:
-        cursor.execute(_LOCK, [now - REMEMBERED, wanted])
+        cursor.execute(sql, [now - REMEMBERED, wanted])
         rows = cursor.fetchall()
         cursor.execute(_STEPS, [wanted])
         steps: dict[UUID, list[StepState]] = {}
         for saga_id, *columns in cursor.fetchall():
             steps.setdefault(saga_id, []).append(_step(columns))
     found = {}
-    for saga_id, name, version, status, reason, data, *times, correlation_id, _ in rows:
-        finished_at, deadline_at, paused_at, is_withheld = times
+    for saga_id, name, version, status, reason, data, *more in rows:
+        finished_at, deadline_at, paused_at, is_withheld, correlation_id, business_key, generation, _ = more
         state = SagaState(
             id=saga_id,
             status=SagaStatus(status),
@@ -193,7 +211,13 @@ def lock(ids: Iterable[UUID], *, now: datetime) -> Locked:
             is_withheld=is_withheld,
         )
         found[saga_id] = LoadedSaga(
-            name=name, version=version, correlation_id=correlation_id, stored=state, state=state
+            name=name,
+            version=version,
+            correlation_id=correlation_id,
+            business_key=business_key,
+            generation=generation,
+            stored=state,
+            state=state,
         )
     switches = rows[0][-1] if rows else None
     return Locked(found, msgspec.json.decode(switches, type=tuple[Switch, ...]) if switches else ())

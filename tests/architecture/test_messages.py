@@ -55,7 +55,9 @@ def test_a_command_has_a_sender(wire_type):
         return
     name = MESSAGE_TYPES[wire_type].__name__
 
-    assert wire_type in _sent_by_sagas() or f"{name}(" in _source("sagas") + _source("deadletters")
+    assert wire_type in _sent_by_sagas() or f"{name}(" in _source("sagas") + _source("deadletters") + _source(
+        "messaging"
+    )
 
 
 @pytest.mark.parametrize("wire_type", EVENTS)
