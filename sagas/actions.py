@@ -75,6 +75,8 @@ def _refusal_to_retry(
     state, step = saga.steps[position], definition.steps[position]
     if state.status not in _RETRIED:
         return f"Step {state.name!r} is {state.status}: there is no command of it that could be sent again."
+    if saga.status is not SagaStatus.RUNNING and state.status in IN_FLIGHT:
+        return f"The saga is being undone: the answer to step {state.name!r} is only waited for, until its deadline."
     if saga.paused_at is not None:
         return "The saga is paused. Resume it first."
     if state.status in COMPENSATION_IS_AWAITED:

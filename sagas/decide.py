@@ -230,7 +230,12 @@ class Turn(Moves):
     def _take_refused(self, position: int, event: Event) -> None:
         state, step = self._steps[position], self._definition.steps[position]
         is_early = state.status is StepStatus.PENDING and isinstance(step, Wait)
-        is_given_up = state.status in (StepStatus.OVERDUE, StepStatus.FAILED)
+        # Said late, that nothing happened still counts: there is nothing to undo, or to wait for.
+        is_given_up = state.status in (StepStatus.OVERDUE, StepStatus.FAILED, *COMPENSATION_IS_AWAITED)
+        if state.status is StepStatus.SKIPPED:
+            # The person's word stands, and there is nothing to be undone.
+            self._change(position, compensation="")
+            return
         if not (state.status in ACTION_IS_AWAITED or is_early or is_given_up):
             return
         reason = str(getattr(event, REASON, "")) or event.wire_type
@@ -250,6 +255,8 @@ class Turn(Moves):
         )
         if is_given_up:
             self._give_up(position)
+        elif self._saga.paused_at is not None:
+            self._change(position, deadline_at=self._saga.paused_at)  # due when it is resumed
         elif self._is_held_back(position):
             self._freeze(position)
         else:

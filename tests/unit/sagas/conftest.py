@@ -21,6 +21,7 @@ class Story:
     """What a saga has become, and everything it has sent so far."""
 
     def __init__(self) -> None:
+        self.definition = CHECKOUT
         self.order_id = uuid4()
         self.placed = order_placed(self.order_id)
         self.replies = Replies(self.order_id)

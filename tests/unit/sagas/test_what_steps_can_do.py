@@ -1,0 +1,276 @@
+"""Each thing that a step may be, by itself: beside others, waiting, pausing, asking, skipped, held back."""
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from sagas.actions import refusal_of
+from sagas.definition import Exhausted, Pause, Saga, Step, Wait
+from sagas.incoming import CancelSaga, MarkUndone, PauseSaga, ResumeSaga, RetryStep, SkipStep
+from tests.simulation.toys import ASKING, BEGUN, PLAIN, START, WAITING, WIDE, event, step
+from tests.simulation.world import NOON, World
+
+
+def world_of(definition: Saga) -> World:
+    world = World(definition, Random(0))
+    world.random.random = lambda: 1.0  # type: ignore[method-assign]  # nothing is refused by chance
+    world.start()
+    return world
+
+
+def out(world: World) -> list[str]:
+    """The commands that are on their way, by their names."""
+    return sorted(type(sending.command).__name__ for sending in world.commands)
+
+
+def answer(world: World, *names: str) -> None:
+    """These commands are handled, and their replies heard."""
+    for name in names:
+        (place,) = [i for i, sending in enumerate(world.commands) if type(sending.command).__name__ == name]
+        world.deliver_command(place)
+        world.deliver_reply(len(world.replies) - 1)
+
+
+def refuse(world: World, name: str) -> None:
+    world.random.random = lambda: 0.0  # type: ignore[method-assign]
+    answer(world, f"Do{name.title()}")
+    world.random.random = lambda: 1.0  # type: ignore[method-assign]
+
+
+def status(world: World, name: str) -> str:
+    return world.saga.steps[world.definition.positions[name]].status
+
+
+def pass_deadline(world: World) -> None:
+    due = world.saga.next_deadline()
+    assert due is not None
+    world.let_time_pass((due - world.now).total_seconds())
+    world.look_at_the_clock()
+
+
+def test_steps_after_the_same_one_run_beside_each_other():
+    world = world_of(WIDE)
+
+    assert out(world) == ["DoA", "DoB"]
+    answer(world, "DoB")
+    assert out(world) == ["DoA"]
+    answer(world, "DoA")
+    assert out(world) == ["DoC"]
+    answer(world, "DoC")
+    assert out(world) == ["DoD"]
+
+
+def test_a_refusal_waits_for_the_branch_that_is_out_and_undoes_both_beside_each_other():
+    world = world_of(WIDE)
+    answer(world, "DoA")
+    refuse(world, "c")
+
+    assert (world.saga.status, out(world)) == ("compensating", ["DoB", "UndoA"])
+    answer(world, "DoB")
+    assert out(world) == ["UndoA", "UndoB"]
+    answer(world, "UndoB")
+    assert out(world) == ["UndoA"]
+    answer(world, "UndoA")
+    assert out(world) == ["UndoStart"]
+
+
+def test_a_wait_is_ended_by_its_event_also_before_its_turn():
+    world = world_of(WAITING)
+    world.say("sign", is_refused=False)
+    assert status(world, "sign") == "done"
+    answer(world, "DoA")
+    assert status(world, "word") == "waiting"
+
+    world.say("word", is_refused=False)
+
+    assert (status(world, "word"), status(world, "rest"), out(world)) == ("done", "pausing", [])
+    pass_deadline(world)
+    assert out(world) == ["DoB"]
+    answer(world, "DoB")
+    assert out(world) == ["DoC"]
+
+
+def test_a_wait_that_is_over_is_held_or_turns_the_saga_round_as_it_says():
+    holding = world_of(
+        Saga("s", 1, BEGUN, "order", (step("a"), Wait("w", done=event("WordGiven"), deadline=200)))
+    )
+    answer(holding, "DoA")
+    pass_deadline(holding)
+    assert (status(holding, "w"), holding.saga.needs_a_person) == ("held", True)
+    holding.say("w", is_refused=False)
+    assert holding.saga.status == "completed"
+
+    giving_up = Wait("w", done=event("WordGiven"), deadline=200, exhausted=Exhausted.COMPENSATE)
+    turning = world_of(Saga("s", 1, BEGUN, "order", (step("a"), giving_up)))
+    answer(turning, "DoA")
+    pass_deadline(turning)
+    assert (turning.saga.reason, out(turning)) == ("step_overdue", ["UndoA"])
+
+
+def test_no_for_an_answer_from_outside_turns_the_saga_round():
+    world = world_of(WAITING)
+    answer(world, "DoA")
+
+    world.say("word", is_refused=True)
+
+    assert (world.saga.status, status(world, "word"), out(world)) == ("compensating", "refused", ["UndoA"])
+
+
+def test_a_step_with_repeats_is_sent_again_before_it_is_given_up():
+    world = world_of(Saga("s", 1, BEGUN, "order", (step("a", repeats=2),)))
+
+    pass_deadline(world)
+    pass_deadline(world)
+    assert out(world) == ["DoA", "DoA", "DoA"]
+    pass_deadline(world)
+
+    assert (status(world, "a"), out(world)[-1]) == ("undoing", "UndoA")
+
+
+def test_an_unknown_outcome_is_asked_about_and_sent_again_only_when_nothing_happened():
+    happened = world_of(ASKING)
+    happened.deliver_command(0)
+    happened.replies.clear()
+    pass_deadline(happened)
+    assert (status(happened, "a"), out(happened)) == ("asking", ["FindA"])
+    answer(happened, "FindA")
+    assert (status(happened, "a"), out(happened)) == ("done", ["DoB"])
+
+    lost = world_of(ASKING)
+    lost.commands.clear()
+    pass_deadline(lost)
+    answer(lost, "FindA")
+    assert (status(lost, "a"), out(lost)) == ("sent", ["DoA"])
+
+
+def test_questions_that_nobody_answers_end_before_the_pivot():
+    world = world_of(ASKING)
+    for _ in range(4):
+        pass_deadline(world)
+
+    assert out(world) == ["DoA", "FindA", "FindA", "FindA", "UndoA"]
+
+
+def test_a_saga_that_takes_too_long_is_undone_but_not_after_its_pivot_was_sent():
+    slow = world_of(ASKING)
+    answer(slow, "DoA")
+    slow.act(PauseSaga())
+    slow.let_time_pass(1000)
+    slow.act(ResumeSaga())
+    assert slow.saga.status == "running", "its deadline has stood still"
+    slow.let_time_pass(500)
+    slow.look_at_the_clock()
+    assert slow.saga.reason == "saga_overdue"
+
+    beyond = world_of(ASKING)
+    answer(beyond, "DoA", "DoB")
+    assert beyond.saga.deadline_at is None
+    beyond.let_time_pass(1000)
+    beyond.look_at_the_clock()
+    assert beyond.saga.status == "running"
+
+
+def test_a_skipped_step_counts_as_done_and_its_late_success_is_undone_with_the_rest():
+    world = world_of(PLAIN)
+    assert world.act(SkipStep("a"))
+    assert out(world) == ["DoA", "DoB"]
+    answer(world, "DoA")
+    assert status(world, "a") == "done"
+
+    refuse(world, "b")
+
+    assert out(world) == ["UndoA"]
+
+
+def test_what_a_later_command_needs_cannot_be_skipped(story):
+    story.start()
+
+    refusal = refusal_of(story.definition, story.saga, SkipStep("reserve"))
+    assert refusal is None, "everything that the others need is in the start message"
+    needing = Saga("s", 1, BEGUN, "order", (step("a", build=None), step("b", build=lambda said: said)))
+    world = world_of(needing)
+    assert "Its reply is needed by b" in (refusal_of(needing, world.saga, SkipStep("a")) or "")
+
+
+def test_a_saga_is_cancelled_until_its_pivot_was_sent():
+    world = world_of(PLAIN)
+    answer(world, "DoA")
+    assert refusal_of(PLAIN, world.saga, CancelSaga()) is None
+    answer(world, "DoB")
+
+    assert "there is no way back" in (refusal_of(PLAIN, world.saga, CancelSaga()) or "")
+
+
+def test_a_stuck_compensation_is_retried_or_marked_by_hand():
+    world = world_of(PLAIN)
+    refuse(world, "a")
+    world.deliver_command(0, dies=True)
+    assert status(world, "start") == "stuck"
+
+    assert world.act(RetryStep("start"))
+    assert status(world, "start") == "undoing"
+    assert world.act(MarkUndone("start"))
+    assert (status(world, "start"), world.saga.status) == ("mended", "cancelled")
+
+
+def test_a_deadline_stands_still_for_exactly_as_long_as_a_switch_is_set():
+    world = world_of(PLAIN)
+    due = world.saga.next_deadline()
+    assert due == NOON + timedelta(seconds=60)
+    world.let_time_pass(20)
+    world.set_switch("a")
+    world.let_time_pass(100)
+    world.look_at_the_clock()
+    assert (world.saga.next_deadline(), world.saga.is_withheld) == (None, True)
+    world.let_time_pass(30)
+
+    world.lift_switches()
+
+    assert world.saga.next_deadline() == due + timedelta(seconds=130)
+    assert status(world, "a") == "sent"
+    pass_deadline(world)
+    assert status(world, "a") == "undoing"
+
+
+def test_a_switch_that_came_and_went_has_stopped_the_clock_too():
+    world = world_of(PLAIN)
+    world.let_time_pass(5)
+    world.set_switch("a")
+    world.let_time_pass(50)
+    world.lift_switches()
+    world.let_time_pass(5)
+
+    world.look_at_the_clock()
+
+    assert world.saga.next_deadline() == NOON + timedelta(seconds=110)
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        ((step("a"), step("a")), "two steps have the same name"),
+        ((step("a", after=("b",)), step("b")), "is no step above it"),
+        ((START, Step("b", undo=None, done=event("BDone"))), "needs both a command and its `done`"),
+        ((Wait("w", done=event("WordGiven")),), "needs `done` and a `deadline`"),
+        ((Pause("p"),), "it must be more than 0"),
+        ((step("a", deadline=0.0),), "the deadline of step 'a' is 0.0 s"),
+        ((step("a", repeats=-1),), "-1 times"),
+    ],
+)
+def test_a_table_that_cannot_be_carried_out_says_why(steps, problem):
+    from sagas.errors import InvalidDefinition
+
+    with pytest.raises(InvalidDefinition, match=problem):
+        Saga("s", 1, BEGUN, "order", steps)
+
+
+def test_nothing_runs_beside_the_pivot_and_nothing_is_refused_after_it():
+    from sagas.errors import InvalidDefinition
+    from tests.simulation.toys import last, pivot
+
+    with pytest.raises(InvalidDefinition, match="runs beside the pivot 'p'"):
+        Saga("s", 1, BEGUN, "order", (step("a"), step("b", after=("a",)), pivot("p", after=("a",))))
+    with pytest.raises(InvalidDefinition, match="nothing is refused or undone"):
+        Saga("s", 1, BEGUN, "order", (pivot("p"), step("z")))
+    assert Saga("s", 1, BEGUN, "order", (pivot("p"), last("z"))).pivot_position == 0
