@@ -49,8 +49,21 @@ class StockSold(Event, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
 
 
+class RestockGoods(Command, frozen=True, kw_only=True):
+    """The order is refunded, and its parcel was stopped: what was sold is for sale again."""
+
+    wire_type: ClassVar[str] = "inventory.restock_goods.v1"
+    order_id: UUID
+
+
+class GoodsRestocked(Event, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "inventory.goods_restocked.v1"
+    order_id: UUID
+    lines: tuple[Line, ...]
+
+
 class StockReceived(Event, frozen=True, kw_only=True):
-    """Goods came in. One article's own story starts with it, and continues with the three below."""
+    """Goods came in. One article's own story starts with it, and continues with the four below."""
 
     wire_type: ClassVar[str] = "inventory.stock_received.v1"
     sku: Sku
@@ -73,6 +86,13 @@ class ItemReleased(Event, frozen=True, kw_only=True):
 
 class ItemSold(Event, frozen=True, kw_only=True):
     wire_type: ClassVar[str] = "inventory.item_sold.v1"
+    sku: Sku
+    quantity: Quantity
+    order_id: UUID
+
+
+class ItemReturned(Event, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "inventory.item_returned.v1"
     sku: Sku
     quantity: Quantity
     order_id: UUID

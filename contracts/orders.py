@@ -55,3 +55,44 @@ class OrderCancelled(Event, frozen=True, kw_only=True):
     contact: Contact
     reason: str
     cancelled_at: datetime
+
+
+class CancellationRequested(Event, frozen=True, kw_only=True):
+    """The customer of a confirmed order wants it cancelled. Each request has an id of its own."""
+
+    wire_type: ClassVar[str] = "orders.cancellation_requested.v1"
+    request_id: UUID
+    order_id: UUID
+    total: Money
+    requested_at: datetime
+
+
+class RefuseCancellation(Command, frozen=True, kw_only=True):
+    """The order stays confirmed. `reason` is one of the codes of `contracts.reasons`."""
+
+    wire_type: ClassVar[str] = "orders.refuse_cancellation.v1"
+    order_id: UUID
+    reason: str
+
+
+class CancellationRefused(Event, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "orders.cancellation_refused.v1"
+    order_id: UUID
+    contact: Contact
+    reason: str
+    refused_at: datetime
+
+
+class RefundOrder(Command, frozen=True, kw_only=True):
+    """The money is given back and the goods are on the shelf again: the order is over."""
+
+    wire_type: ClassVar[str] = "orders.refund_order.v1"
+    order_id: UUID
+
+
+class OrderRefunded(Event, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "orders.order_refunded.v1"
+    order_id: UUID
+    contact: Contact
+    total: Money
+    refunded_at: datetime

@@ -14,6 +14,7 @@ TONES = {
     Reservation.State.HELD: Tone.WAITING,
     Reservation.State.RELEASED: Tone.UNDONE,
     Reservation.State.SOLD: Tone.GOOD,
+    Reservation.State.RETURNED: Tone.UNDONE,
 }
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from contracts.inventory import ItemReleased, ItemReserved, ItemSold, StockReceived
+from contracts.inventory import ItemReleased, ItemReserved, ItemReturned, ItemSold, StockReceived
 from contracts.message import Message
 
 
@@ -39,6 +39,8 @@ def evolve(state: StockState | None, event: Message) -> StockState:
             )
         case StockState(), ItemSold():
             return _next(state, reserved=state.reserved - event.quantity, sold=state.sold + event.quantity)
+        case StockState(), ItemReturned():
+            return _next(state, sold=state.sold - event.quantity, on_hand=state.on_hand + event.quantity)
     raise TypeError(f"A {type(event).__name__} cannot follow here: {state!r}.")
 
 

@@ -9,3 +9,7 @@ class InventoryError(Exception):
 
 class NotReservedYet(InventoryError, TransientError):
     """A confirmed order's reservation is not known here: the news overtook the reservation, so it is tried again."""
+
+
+class NotSoldYet(InventoryError, TransientError):
+    """A refunded order's goods are not sold here: the refund overtook the news of the sale, so it is tried again."""

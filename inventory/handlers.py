@@ -1,6 +1,6 @@
 """What the inventory reacts to."""
 
-from contracts.inventory import ReleaseStock, ReserveStock
+from contracts.inventory import ReleaseStock, ReserveStock, RestockGoods
 from contracts.message import Event
 from contracts.orders import OrderConfirmed
 from inventory import services
@@ -35,3 +35,14 @@ def release_stock(command: ReleaseStock) -> Event:
 )
 def sell_reserved_goods(event: OrderConfirmed) -> None:
     services.sell(event.order_id)
+
+
+@handles(
+    RestockGoods,
+    batch=BATCH,
+    lock=services.lock_articles,
+    # The customer may be faster than the news that the goods are sold, and there is no way back from here.
+    retry=RetryPolicy(attempts=20, longest_pause=60),
+)
+def restock_goods(command: RestockGoods) -> Event:
+    return services.restock(command.order_id)

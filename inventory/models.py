@@ -37,6 +37,7 @@ class Reservation(models.Model):
         HELD = "held", "held"
         RELEASED = "released", "released"
         SOLD = "sold", "sold"
+        RETURNED = "returned", "returned"
 
     order_id = models.UUIDField(primary_key=True)
     version = models.PositiveIntegerField(help_text="The version of its stream that the row shows.")

@@ -9,11 +9,14 @@ from django.db import connections
 
 from contracts import reasons
 from contracts.inventory import (
+    GoodsRestocked,
     ItemReleased,
     ItemReserved,
+    ItemReturned,
     ItemSold,
     ReleaseStock,
     ReserveStock,
+    RestockGoods,
     StockReceived,
     StockReleased,
     StockReserved,
@@ -24,7 +27,7 @@ from contracts.message import Event
 from contracts.orders import OrderConfirmed
 from contracts.values import Line
 from inventory.aggregate import StockState, evolve, stream_of
-from inventory.errors import InventoryError, NotReservedYet
+from inventory.errors import InventoryError, NotReservedYet, NotSoldYet
 from inventory.models import Reservation
 from messaging import outbox
 from messaging.unit_of_work import current, unit_of_work
@@ -114,6 +117,22 @@ def sell(order_id: UUID) -> Event:
     return sold
 
 
+def restock(order_id: UUID) -> Event:
+    """What the order was sold is on the shelf again. Raises `NotSoldYet` before the news of the sale has come."""
+    held = _reservation(order_id)
+    if held.state != Reservation.State.SOLD:
+        raise NotSoldYet(
+            f"The goods of order {order_id} are to come back, but its reservation is {held.state or 'not known here'}."
+        )
+    stock = _locked([line.sku for line in held.lines])
+    _move(
+        stock, held.lines, lambda line: ItemReturned(sku=line.sku, quantity=line.quantity, order_id=order_id)
+    )
+    restocked = GoodsRestocked(order_id=order_id, lines=held.lines)
+    _change_reservation(order_id, held, restocked, state=Reservation.State.RETURNED, lines=held.lines)
+    return restocked
+
+
 _LOCK_ARTICLES = """
 SELECT 1 FROM inventory_stockitem
 WHERE sku = ANY(%s) OR sku IN (
@@ -121,7 +140,7 @@ WHERE sku = ANY(%s) OR sku IN (
 ORDER BY sku FOR UPDATE"""
 
 
-def lock_articles(messages: Sequence[ReserveStock | ReleaseStock | OrderConfirmed]) -> None:
+def lock_articles(messages: Sequence[ReserveStock | ReleaseStock | OrderConfirmed | RestockGoods]) -> None:
     """Lock every article that these messages may change, in the order of their names."""
     skus = {line.sku for message in messages if isinstance(message, ReserveStock) for line in message.lines}
     orders = [message.order_id for message in messages if not isinstance(message, ReserveStock)]

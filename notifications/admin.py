@@ -13,7 +13,7 @@ class NotificationAdmin(HistoryAdmin):
     empty_sentence = "No e-mail has been sent: an order's customer is told when it is confirmed or cancelled."
 
     list_display = ("order_id", "kind", time_column("sent_at"))
-    list_filter = (choice_filter("kind", ("confirmed", "cancelled")), "sent_at")
+    list_filter = (choice_filter("kind", ("confirmed", "cancelled", "refunded", "refused")), "sent_at")
     search_fields = ("kind",)
     search_help_text = "An order's id, or the kind of e-mail"
     ordering = ("-sent_at",)

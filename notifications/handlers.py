@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from contracts.orders import OrderCancelled, OrderConfirmed
+from contracts.message import Event
+from contracts.orders import CancellationRefused, OrderCancelled, OrderConfirmed, OrderRefunded
 from messaging.handling import handles_by_gateway
 from messaging.policies import RetryPolicy
 from notifications import services
@@ -35,23 +36,36 @@ def _conclude_cancellation(event: OrderCancelled, outcome: None) -> None:
     services.record_sent(event.order_id, kind="cancelled")
 
 
-handles_by_gateway(
-    OrderConfirmed,
-    service="notifications",
-    prepare=_prepare_confirmation,
-    call=_send,
-    conclude=_conclude_confirmation,
-    gateway="mail server",
-    rehearse=_assume_taken,
-    retry=PATIENT,
+def _prepare_refund(event: OrderRefunded, action_key: str | None) -> dict[str, Any]:
+    return services.refund(event.order_id, event.contact, event.total)
+
+
+def _prepare_refusal(event: CancellationRefused, action_key: str | None) -> dict[str, Any]:
+    return services.refusal(event.order_id, event.contact)
+
+
+def _conclude_refund(event: OrderRefunded, outcome: None) -> None:
+    services.record_sent(event.order_id, kind="refunded")
+
+
+def _conclude_refusal(event: CancellationRefused, outcome: None) -> None:
+    services.record_sent(event.order_id, kind="refused")
+
+
+_MAILS: tuple[tuple[type[Event], Any, Any], ...] = (
+    (OrderConfirmed, _prepare_confirmation, _conclude_confirmation),
+    (OrderCancelled, _prepare_cancellation, _conclude_cancellation),
+    (OrderRefunded, _prepare_refund, _conclude_refund),
+    (CancellationRefused, _prepare_refusal, _conclude_refusal),
 )
-handles_by_gateway(
-    OrderCancelled,
-    service="notifications",
-    prepare=_prepare_cancellation,
-    call=_send,
-    conclude=_conclude_cancellation,
-    gateway="mail server",
-    rehearse=_assume_taken,
-    retry=PATIENT,
-)
+for _event, _prepare, _conclude in _MAILS:
+    handles_by_gateway(
+        _event,
+        service="notifications",
+        prepare=_prepare,
+        call=_send,
+        conclude=_conclude,
+        gateway="mail server",
+        rehearse=_assume_taken,
+        retry=PATIENT,
+    )

@@ -18,6 +18,8 @@ IN_WORDS = {
     reasons.UNDELIVERABLE: "we cannot deliver to this address",
     reasons.CAPTURE_REFUSED: "the payment could not be taken",
     reasons.STEP_OVERDUE: "we could not carry it out in time",
+    reasons.SAGA_OVERDUE: "we could not carry it out in time",
+    reasons.CANCELLED_BY_OPERATOR: "we could not carry it out",
     reasons.STEP_FAILED: "something on our side went wrong",
 }
 
@@ -40,6 +42,26 @@ def cancellation(order_id: UUID, contact: Contact, reason: str) -> dict[str, Any
         contact,
         subject="Your order is cancelled",
         text=f"we are sorry: your order {order_id} is cancelled, because {because}. You have not been charged.",
+    )
+
+
+def refund(order_id: UUID, contact: Contact, total: Money) -> dict[str, Any]:
+    """The e-mail that says that a cancelled order is paid back."""
+    return _mail(
+        order_id,
+        contact,
+        subject="Your order is cancelled and paid back",
+        text=f"your order {order_id} is cancelled as you asked. We have given {total} back to your card.",
+    )
+
+
+def refusal(order_id: UUID, contact: Contact) -> dict[str, Any]:
+    """The e-mail that says that an order cannot be cancelled any more."""
+    return _mail(
+        order_id,
+        contact,
+        subject="Your order could not be cancelled",
+        text=f"we are sorry: your order {order_id} cannot be cancelled any more, because the parcel has left.",
     )
 
 

@@ -38,8 +38,10 @@ def audit() -> Report:
     """Check every invariant. Run it on a shop at rest: what is under way is told apart by its running saga."""
     # Read first: a saga that ends meanwhile still excuses its order.
     running = {
-        UUID(key)
-        for key in SagaRecord.objects.filter(finished_at__isnull=True).values_list("business_key", flat=True)
+        UUID(order)
+        for order in SagaRecord.objects.filter(finished_at__isnull=True).values_list(
+            "correlation_id", flat=True
+        )
     }
     orders = {order.id: order for order in Order.objects.defer("line1", "city", "email").iterator()}
     payments = {payment.order_id: payment for payment in Payment.objects.iterator()}
@@ -70,13 +72,14 @@ def _entries_by_order() -> dict[UUID, list[BookEntry]]:
 
 
 def _orders_are_owned(orders: dict[UUID, Any], running: set[UUID]) -> Iterator[str]:
-    sagas = set(SagaRecord.objects.values_list("business_key", flat=True))
-    waiting = {order_id for order_id, order in orders.items() if order.status == Order.Status.PENDING}
-    for order_id in sorted(waiting - running):
-        if str(order_id) not in sagas:
-            yield f"order {order_id} is pending and no saga has begun for it"
-        else:
-            yield f"order {order_id} is pending, but its saga has ended"
+    for status, saga in ((Order.Status.PENDING, "checkout"), (Order.Status.CANCELLING, "refund")):
+        begun = set(SagaRecord.objects.filter(name=saga).values_list("correlation_id", flat=True))
+        waiting = {order_id for order_id, order in orders.items() if order.status == status}
+        for order_id in sorted(waiting - running):
+            if str(order_id) not in begun:
+                yield f"order {order_id} is {status} and no {saga} saga has begun for it"
+            else:
+                yield f"order {order_id} is {status}, but its {saga} saga has ended"
 
 
 def _money_is_right(
@@ -141,30 +144,34 @@ def _stock_adds_up() -> Iterator[str]:
 def _nothing_is_left_behind(
     orders: dict[UUID, Any], payments: dict[UUID, Payment], running: set[UUID]
 ) -> Iterator[str]:
-    cancelled = {
-        order_id for order_id, order in orders.items() if order.status == Order.Status.CANCELLED
-    } - running
+    undone = {
+        order_id: order.status
+        for order_id, order in orders.items()
+        if order.status in (Order.Status.CANCELLED, Order.Status.REFUNDED) and order_id not in running
+    }
     confirmed = {order_id for order_id, order in orders.items() if order.status == Order.Status.CONFIRMED}
     for order_id in Reservation.objects.filter(state="held").values_list("order_id", flat=True):
-        if order_id in cancelled:
-            yield f"order {order_id} is cancelled and still holds stock"
+        if order_id in undone:
+            yield f"order {order_id} is {undone[order_id]} and still holds stock"
     for order_id in Shipment.objects.filter(state="booked").values_list("order_id", flat=True):
-        if order_id in cancelled:
-            yield f"order {order_id} is cancelled and its shipment is still booked"
-    for order_id in cancelled:
+        if order_id in undone:
+            yield f"order {order_id} is {undone[order_id]} and its shipment is still booked"
+    for order_id, status in undone.items():
         payment = payments.get(order_id)
         if payment and payment.state == Payment.State.AUTHORIZED:
-            yield f"order {order_id} is cancelled and its payment is still authorized"
+            yield f"order {order_id} is {status} and its payment is still authorized"
     yield from _nothing_without_an_order(orders)
     sold = set(Reservation.objects.filter(state="sold").values_list("order_id", flat=True))
     held = set(Reservation.objects.filter(state="held").values_list("order_id", flat=True))
+    for order_id in sold & undone.keys():
+        yield f"order {order_id} is {undone[order_id]} and its goods are still sold"
     for order_id in confirmed - sold - held:
         yield f"order {order_id} is confirmed and has no goods"
     long_ago = timezone.now() - SALE_PATIENCE
     for order_id in (confirmed & held) - running:
         if orders[order_id].finished_at < long_ago:
             yield f"order {order_id} is confirmed and its goods are still only reserved, not sold"
-    booked = set(Shipment.objects.filter(state="booked").values_list("order_id", flat=True))
+    booked = set(Shipment.objects.filter(state__in=["booked", "left"]).values_list("order_id", flat=True))
     for order_id in confirmed - booked:
         yield f"order {order_id} is confirmed and has no shipment"
 

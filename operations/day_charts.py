@@ -22,7 +22,12 @@ def _orders(figures: OrderFigures | None, hours: list[datetime]) -> Chart:
         return nothing(key=key, title=title, sentence="No order in the last day.")
     by_hour = {found.hour: found for found in figures.hours}
     counted = [figures.counted_since is None or hour >= min(by_hour) for hour in hours]
-    looks = {"confirmed": Look.GOOD, "cancelled": Look.UNDONE, "pending": Look.WAITING}
+    looks = {
+        "confirmed": Look.GOOD,
+        "cancelled": Look.UNDONE,
+        "refunded": Look.UNDONE,
+        "pending": Look.WAITING,
+    }
     series = [
         Series(
             name=status,

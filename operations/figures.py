@@ -55,6 +55,7 @@ class OrdersOfAnHour(msgspec.Struct, frozen=True, kw_only=True):
     pending: int
     confirmed: int
     cancelled: int
+    refunded: int = 0
     took: tuple[float, float] | None
 
 
@@ -135,10 +136,13 @@ _OF_ORDERS = {
                 SELECT coalesce(json_agg(found), '[]') FROM (
                     SELECT date_trunc('hour', placed_at, 'UTC') AS hour,
                         count(*) FILTER (WHERE status = 'pending') AS pending,
-                        count(*) FILTER (WHERE status = 'confirmed') AS confirmed,
+                        count(*) FILTER (WHERE status IN ('confirmed', 'cancelling')) AS confirmed,
                         count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+                        count(*) FILTER (WHERE status = 'refunded') AS refunded,
                         percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY seconds) AS took
-                    FROM (SELECT placed_at, status, extract(epoch FROM finished_at - placed_at)::float8 AS seconds
+                    FROM (SELECT placed_at, status,
+                                 CASE WHEN status <> 'refunded'
+                                      THEN extract(epoch FROM finished_at - placed_at)::float8 END AS seconds
                           FROM orders_order WHERE placed_at >= %(since)s
                           ORDER BY placed_at DESC LIMIT %(most_of_the_day)s) AS day
                     GROUP BY 1 ORDER BY 1) AS found))""",

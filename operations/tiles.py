@@ -108,9 +108,9 @@ def orders(figures: OrderFigures | None, *, now: datetime, since: datetime, link
         Line(
             text=f"{figures.of_the_day(status):,} {status}",
             url=links.to("orders.order", status__exact=status, placed_at__gte=since.isoformat()),
-            tone=Tone.UNDONE if status == Order.Status.CANCELLED else Tone.GOOD,
+            tone=Tone.GOOD if status == Order.Status.CONFIRMED else Tone.UNDONE,
         )
-        for status in (Order.Status.CONFIRMED, Order.Status.CANCELLED)
+        for status in (Order.Status.CONFIRMED, Order.Status.CANCELLED, Order.Status.REFUNDED)
     )
     still = figures.of_the_day(Order.Status.PENDING)
     return Tile(

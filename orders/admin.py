@@ -32,11 +32,16 @@ REASONS = (
     reasons.CAPTURE_REFUSED,
     reasons.STEP_OVERDUE,
     reasons.STEP_FAILED,
+    reasons.SAGA_OVERDUE,
+    reasons.CANCELLED_BY_OPERATOR,
+    reasons.SHIPMENT_LEFT,
 )
 STATUS_TONES = {
     Order.Status.PENDING: Tone.WAITING,
     Order.Status.CONFIRMED: Tone.GOOD,
     Order.Status.CANCELLED: Tone.UNDONE,
+    Order.Status.CANCELLING: Tone.WAITING,
+    Order.Status.REFUNDED: Tone.UNDONE,
 }
 STEP_TONES = {
     OrderStep.State.DONE: Tone.GOOD,

@@ -6,7 +6,15 @@ from uuid import UUID
 import msgspec
 
 from contracts.message import Message
-from contracts.orders import ContactGiven, OrderCancelled, OrderConfirmed, OrderPlaced
+from contracts.orders import (
+    CancellationRefused,
+    CancellationRequested,
+    ContactGiven,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRefunded,
+)
 from contracts.values import Address, Contact, Money, PricedLine
 
 
@@ -51,6 +59,12 @@ def evolve(state: OrderState | None, event: Message) -> OrderState:
             return _next(state, status="confirmed", finished_at=event.confirmed_at)
         case OrderState(status="pending"), OrderCancelled():
             return _next(state, status="cancelled", reason=event.reason, finished_at=event.cancelled_at)
+        case OrderState(status="confirmed"), CancellationRequested():
+            return _next(state, status="cancelling", reason="")
+        case OrderState(status="cancelling"), CancellationRefused():
+            return _next(state, status="confirmed", reason=event.reason)
+        case OrderState(status="cancelling"), OrderRefunded():
+            return _next(state, status="refunded", finished_at=event.refunded_at)
     raise TypeError(f"A {type(event).__name__} cannot follow here: {state!r}.")
 
 

@@ -20,10 +20,10 @@ from django.views.decorators.csrf import csrf_exempt
 
 from orders.api_body import Problem, read_order
 from orders.api_requests import Answered, InFlight, Lease, begin
-from orders.errors import CheckoutKeyReused, InvalidOrder
+from orders.errors import CannotBeCancelled, CheckoutKeyReused, InvalidOrder
 from orders.models import Order, OrderStep
 from orders.presentation import facts_of
-from orders.services import OrderRequest, place_order
+from orders.services import OrderRequest, place_order, request_cancellation
 
 LONGEST_KEY = 200
 View = Callable[..., HttpResponse]
@@ -122,6 +122,27 @@ def order(request: HttpRequest, order_id: str) -> HttpResponse:
             "steps": [{"name": step.name, "state": step.state, "at": _time(step.at)} for step in steps],
         },
         200,
+    )
+
+
+@_answering("POST")
+def cancellation(request: HttpRequest, order_id: str) -> HttpResponse:
+    """Have a confirmed order cancelled: 202, also where that was asked before; its progress tells how it ends.
+
+    Its id is the permission. Nothing needs to be sent: a repetition begins nothing new.
+    """
+    try:
+        wanted = UUID(order_id)
+        request_cancellation(wanted)
+    except (ValueError, Order.DoesNotExist) as error:
+        raise _unknown_order(order_id) from error
+    except CannotBeCancelled as error:
+        raise Problem(409, "cannot-be-cancelled", str(error)) from error
+    status = Order.objects.values_list("status", flat=True).get(id=wanted)
+    return _json(
+        {"order_id": str(wanted), "status": status},
+        202,
+        {"Location": reverse("orders:api_order", args=[wanted])},
     )
 
 

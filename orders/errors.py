@@ -24,5 +24,13 @@ class InvalidOrder(OrdersError):
         self.field = field
 
 
+class CannotBeCancelled(OrdersError):
+    """The order is in a state in which its customer cannot cancel it; the message is for them."""
+
+
+class NotBeingCancelled(OrdersError):
+    """The end of a cancellation that the order is not in."""
+
+
 class OrderNotPending(OrdersError):
     """The order is finished already in another way than asked."""

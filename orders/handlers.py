@@ -5,12 +5,19 @@ from contracts.billing import (
     PaymentAuthorized,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentRefunded,
     PaymentVoided,
 )
-from contracts.inventory import StockReleased, StockReserved, StockUnavailable
+from contracts.inventory import GoodsRestocked, StockReleased, StockReserved, StockUnavailable
 from contracts.message import Event
-from contracts.orders import CancelOrder, ConfirmOrder
-from contracts.shipping import ShipmentBooked, ShipmentCancelled, ShipmentRefused
+from contracts.orders import CancelOrder, ConfirmOrder, RefundOrder, RefuseCancellation
+from contracts.shipping import (
+    ShipmentBooked,
+    ShipmentCancelled,
+    ShipmentLeft,
+    ShipmentRecalled,
+    ShipmentRefused,
+)
 from messaging.handling import handles
 from messaging.policies import RetryPolicy
 from orders import services
@@ -33,6 +40,10 @@ PROGRESS = {
     ShipmentCancelled: (_Name.SHIP, _State.UNDONE),
     PaymentCaptured: (_Name.CAPTURE, _State.DONE),
     CaptureRefused: (_Name.CAPTURE, _State.REFUSED),
+    ShipmentRecalled: (_Name.RECALL, _State.DONE),
+    ShipmentLeft: (_Name.RECALL, _State.REFUSED),
+    PaymentRefunded: (_Name.REFUND, _State.DONE),
+    GoodsRestocked: (_Name.RESTOCK, _State.DONE),
 }
 """What each event of another service means for the order's progress."""
 
@@ -45,6 +56,16 @@ def confirm_order(command: ConfirmOrder) -> Event:
 @handles(CancelOrder, batch=BATCH, retry=RetryPolicy(attempts=20, longest_pause=60))
 def cancel_order(command: CancelOrder) -> Event:
     return services.cancel(command.order_id, reason=command.reason)
+
+
+@handles(RefuseCancellation, batch=BATCH, retry=RetryPolicy(attempts=20, longest_pause=60))
+def refuse_cancellation(command: RefuseCancellation) -> Event:
+    return services.refuse_cancellation(command.order_id, reason=command.reason)
+
+
+@handles(RefundOrder, batch=BATCH, retry=RetryPolicy(attempts=20, longest_pause=60))
+def refund_order(command: RefundOrder) -> Event:
+    return services.refund(command.order_id)
 
 
 def _record_progress(event: Event) -> None:

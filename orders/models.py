@@ -32,6 +32,8 @@ class Order(models.Model):
         PENDING = "pending", "pending"
         CONFIRMED = "confirmed", "confirmed"
         CANCELLED = "cancelled", "cancelled"
+        CANCELLING = "cancelling", "being cancelled"
+        REFUNDED = "refunded", "refunded"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     version = models.PositiveIntegerField(help_text="The version of its stream that the row shows.")
@@ -52,12 +54,20 @@ class Order(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(status="pending", finished_at__isnull=True)
-                | (Q(finished_at__isnull=False) & Q(status__in=["confirmed", "cancelled"])),
+                | (
+                    Q(finished_at__isnull=False)
+                    & Q(status__in=["confirmed", "cancelled", "cancelling", "refunded"])
+                ),
                 name="finished_orders_have_a_time",
             ),
             models.CheckConstraint(
-                condition=Q(status="cancelled") & ~Q(reason="") | ~Q(status="cancelled") & Q(reason=""),
+                condition=~Q(status="cancelled") | ~Q(reason=""),
                 name="cancelled_orders_have_a_reason",
+            ),
+            models.CheckConstraint(
+                # A confirmed order has one where its cancellation was refused.
+                condition=Q(status__in=["cancelled", "confirmed"]) | Q(reason=""),
+                name="orders_under_way_have_no_reason",
             ),
         ]
         indexes = [
@@ -99,6 +109,9 @@ class OrderStep(models.Model):
         AUTHORIZE = "authorize", "Payment authorized"
         SHIP = "ship", "Parcel booked"
         CAPTURE = "capture", "Payment taken"
+        RECALL = "recall", "Parcel stopped"
+        REFUND = "refund", "Money given back"
+        RESTOCK = "restock", "Goods back on the shelf"
 
     class State(models.TextChoices):
         DONE = "done", "done"

@@ -1,11 +1,18 @@
 """The shop in the customer's words: prices, articles, and what became of an order. No database, no clock."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from contracts import reasons
 from orders.models import Order, OrderLine, OrderStep, Product
+from orders.order_words import (
+    CANCELLATION,
+    CANCELLED,
+    CANCELLED_OTHERWISE,
+    CHECKOUT,
+    LABELS,
+    TRY_AGAIN,
+)
 
 _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
 _Name, _State = OrderStep.Name, OrderStep.State
@@ -180,87 +187,7 @@ class Progress:
     advice: str
     steps: tuple[Step, ...]
     is_finished: bool
-
-
-_LABELS = {
-    _Name.RESERVE: {
-        "waiting": "Goods set aside",
-        "current": "Setting your goods aside",
-        "done": "Goods set aside",
-        "refused": "Not enough in stock",
-        "undone": "Goods put back on the shelf",
-    },
-    _Name.AUTHORIZE: {
-        "waiting": "Card approved",
-        "current": "Asking your bank",
-        "done": "Card approved",
-        "refused": "Card declined",
-        "undone": "Amount on your card released",
-    },
-    _Name.SHIP: {
-        "waiting": "Parcel booked",
-        "current": "Booking your parcel",
-        "done": "Parcel booked",
-        "refused": "Address cannot be reached",
-        "undone": "Parcel called back",
-    },
-    _Name.CAPTURE: {
-        "waiting": "Payment taken",
-        "current": "Taking the payment",
-        "done": "Payment taken",
-        "refused": "Payment refused",
-        "undone": "Payment given back",
-    },
-}
-
-_TRY_AGAIN = "You are welcome to order again."
-
-_CANCELLED = {
-    reasons.OUT_OF_STOCK: (
-        "Sorry, this is sold out",
-        "There was not enough left of what you ordered, so we cancelled the whole order.",
-        "Your card was not charged, and nothing was held on it.",
-        "Have a look at the rest of the shop, or try again with fewer pieces.",
-    ),
-    reasons.CARD_DECLINED: (
-        "Your card was declined",
-        "Your bank did not approve the payment, so we cancelled the order and put the goods back on the "
-        "shelf.",
-        "Your card was not charged.",
-        "Your bank can tell you why. You are welcome to order again with another card.",
-    ),
-    reasons.UNDELIVERABLE: (
-        "We cannot deliver to this address",
-        "Our carrier does not serve this address, so we cancelled the order and put the goods back on the "
-        "shelf.",
-        "Your card was not charged. The amount held on it has been released; "
-        "some banks take a few days to show that.",
-        "You are welcome to order again with another address.",
-    ),
-    reasons.CAPTURE_REFUSED: (
-        "The payment was refused",
-        "Your bank approved the amount at first but refused to pay it out in the end, so we cancelled the "
-        "order and called the parcel back.",
-        "Your card was not charged. The amount held on it has been released; "
-        "some banks take a few days to show that.",
-        "Your bank can tell you why. You are welcome to order again with another card.",
-    ),
-    reasons.STEP_OVERDUE: (
-        "We could not carry out your order in time",
-        "Something on our side took too long, so we cancelled the order instead of leaving you waiting. "
-        "That was not your fault.",
-        "Your card was not charged. If an amount was held on it, it has been released; "
-        "some banks take a few days to show that.",
-        _TRY_AGAIN,
-    ),
-}
-_CANCELLED_OTHERWISE = (
-    "Your order was cancelled",
-    "Something on our side went wrong, so we cancelled the order. That was not your fault.",
-    "Your card was not charged. If an amount was held on it, it has been released; "
-    "some banks take a few days to show that.",
-    _TRY_AGAIN,
-)
+    can_be_cancelled: bool = False
 
 
 def progress_of(order: Order, steps: Iterable[OrderStep]) -> Progress:
@@ -270,13 +197,29 @@ def progress_of(order: Order, steps: Iterable[OrderStep]) -> Progress:
     if order.status == Order.Status.CONFIRMED:
         words = (
             "Thank you, your order is confirmed",
-            "Everything went well: your parcel is booked and on its way to you soon.",
+            "You asked us to cancel it, but the parcel had left already, so it comes to you."
+            if order.reason
+            else "Everything went well: your parcel is booked and on its way to you soon.",
             f"{total} has been taken from your card, once.",
             "",
         )
+    elif order.status == Order.Status.CANCELLING:
+        words = (
+            "We are cancelling your order",
+            "First we stop the parcel. If it has not left yet, your money and the goods go back.",
+            f"{total} is given back to your card once the parcel is stopped.",
+            "You may leave this page; we go on without you.",
+        )
+    elif order.status == Order.Status.REFUNDED:
+        words = (
+            "Your order is cancelled",
+            "We stopped the parcel and put the goods back on the shelf, as you asked.",
+            f"{total} has been given back to your card; some banks take a few days to show that.",
+            TRY_AGAIN,
+        )
     elif order.status == Order.Status.CANCELLED:
-        words = _CANCELLED.get(order.reason, _CANCELLED_OTHERWISE)
-    elif _is_failing(by_name.values()):
+        words = CANCELLED.get(order.reason, CANCELLED_OTHERWISE)
+    elif _is_failing(by_name):
         words = (
             "We cannot carry out your order",
             "One of the steps was refused. We are undoing the others now.",
@@ -298,7 +241,8 @@ def progress_of(order: Order, steps: Iterable[OrderStep]) -> Progress:
         about_money=about_money,
         advice=advice,
         steps=_steps(order, by_name),
-        is_finished=order.status != Order.Status.PENDING,
+        is_finished=order.status not in (Order.Status.PENDING, Order.Status.CANCELLING),
+        can_be_cancelled=order.status == Order.Status.CONFIRMED and not order.reason,
     )
 
 
@@ -318,8 +262,8 @@ def _placed(order: Order) -> Step:
     return Step(name="placed", label="Order received", state="done", at=order.placed_at)
 
 
-def _is_failing(steps: Iterable[OrderStep]) -> bool:
-    return any(step.state != _State.DONE for step in steps)
+def _is_failing(by_name: Mapping[str, OrderStep]) -> bool:
+    return any(by_name[name].state != _State.DONE for name in CHECKOUT if name in by_name)
 
 
 def _money_under_way(by_name: Mapping[str, OrderStep], total: str) -> str:
@@ -337,26 +281,59 @@ def _steps(order: Order, by_name: Mapping[str, OrderStep]) -> tuple[Step, ...]:
     all done, and a cancelled one's are all undone.
     """
     shown = [_placed(order)]
-    is_open = order.status == Order.Status.PENDING and not _is_failing(by_name.values())
+    is_open = order.status == Order.Status.PENDING and not _is_failing(by_name)
     is_current_found = not is_open
-    for name in _Name:
+    is_carried_out = order.status not in (Order.Status.PENDING, Order.Status.CANCELLED)
+    for name in CHECKOUT:
         step = by_name.get(name)
         state = str(step.state) if step else "waiting" if is_open else "skipped"
-        if order.status == Order.Status.CONFIRMED:
+        if is_carried_out:
             state = "done"
         elif order.status == Order.Status.CANCELLED and state == "done":
             state = "undone"
         elif state == "waiting" and not is_current_found:
             state, is_current_found = "current", True
-        label = _LABELS[name].get(state, _LABELS[name]["waiting"])
+        label = LABELS[name].get(state, LABELS[name]["waiting"])
         shown.append(Step(name=str(name), label=label, state=state, at=step.at if step else None))
-    shown.append(_last_step(order, is_open=is_open, is_current_found=is_current_found))
-    return tuple(shown)
+    if not is_carried_out:
+        shown.append(_last_step(order, is_open=is_open, is_current_found=is_current_found))
+        return tuple(shown)
+    confirmed_at = order.finished_at if order.status != Order.Status.REFUNDED else None
+    confirmed = Step(name="confirmed", label="Order confirmed", state="done", at=confirmed_at)
+    return (*shown, confirmed, *_cancellation(order, by_name))
+
+
+def _cancellation(order: Order, by_name: Mapping[str, OrderStep]) -> Iterator[Step]:
+    """The steps of cancelling a confirmed order; none where nobody has asked for that."""
+    if order.status == Order.Status.CONFIRMED and not order.reason:
+        return
+    is_refused = order.status == Order.Status.CONFIRMED
+    for name in CANCELLATION:
+        step = by_name.get(name)
+        state = str(step.state) if step else "skipped" if is_refused else "current"
+        if order.status == Order.Status.REFUNDED:
+            state = "done"
+        elif is_refused and name == _Name.RECALL:
+            state = "refused"
+        elif state == "current" and name != _Name.RECALL and _Name.RECALL not in by_name:
+            state = "waiting"
+        label = LABELS[name].get(state, LABELS[name]["waiting"])
+        yield Step(name=str(name), label=label, state=state, at=step.at if step else None)
+    if not is_refused:
+        is_over = order.status == Order.Status.REFUNDED
+        yield Step(
+            name="refunded",
+            label="Order cancelled",
+            state="done" if is_over else "waiting",
+            at=order.finished_at if is_over else None,
+        )
 
 
 def _last_step(order: Order, *, is_open: bool, is_current_found: bool) -> Step:
-    if order.status == Order.Status.CONFIRMED:
+    if order.status in (Order.Status.CONFIRMED, Order.Status.CANCELLING):
         return Step(name="confirmed", label="Order confirmed", state="done", at=order.finished_at)
+    if order.status == Order.Status.REFUNDED:
+        return Step(name="refunded", label="Order cancelled", state="done", at=order.finished_at)
     if order.status == Order.Status.CANCELLED:
         return Step(name="cancelled", label="Order cancelled", state="refused", at=order.finished_at)
     if not is_open:

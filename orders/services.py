@@ -9,13 +9,27 @@ from django.db import connections
 from django.utils import timezone
 
 from contracts.message import Event
-from contracts.orders import ContactGiven, OrderCancelled, OrderConfirmed, OrderPlaced
+from contracts.orders import (
+    CancellationRefused,
+    CancellationRequested,
+    ContactGiven,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRefunded,
+)
 from contracts.values import Address, Contact, Money, PricedLine
 from eventstore.store import Statement
 from messaging import outbox
 from messaging.unit_of_work import current, unit_of_work
 from orders.aggregate import stream_of
-from orders.errors import CheckoutKeyReused, InvalidOrder, OrderNotPending
+from orders.errors import (
+    CannotBeCancelled,
+    CheckoutKeyReused,
+    InvalidOrder,
+    NotBeingCancelled,
+    OrderNotPending,
+)
 from orders.models import Checkout, Order, OrderLine, OrderStep, Product
 
 SERVICE = "orders"
@@ -122,6 +136,62 @@ def cancel(order_id: UUID, *, reason: str) -> Event:
     return event
 
 
+def request_cancellation(order_id: UUID) -> bool:
+    """The customer wants a confirmed order cancelled; False where it is being cancelled, or is, already.
+
+    However many ask at the same time, one request begins. Raises `CannotBeCancelled`.
+    """
+    with unit_of_work(SERVICE, correlation_id=str(order_id)) as work:
+        order = _locked(order_id)
+        if order.status in (Order.Status.CANCELLING, Order.Status.REFUNDED, Order.Status.CANCELLED):
+            return False
+        if order.status != Order.Status.CONFIRMED:
+            raise CannotBeCancelled("We are still working on this order. Wait until it is confirmed.")
+        if order.reason:
+            raise CannotBeCancelled("This order cannot be cancelled any more: the parcel has left.")
+        requested = CancellationRequested(
+            request_id=uuid4(),
+            order_id=order_id,
+            total=Money(order.total_amount, order.currency),
+            requested_at=work.now,
+        )
+        _change(order, requested, status=Order.Status.CANCELLING, reason="")
+    return True
+
+
+def refuse_cancellation(order_id: UUID, *, reason: str) -> Event:
+    """The order stays confirmed, and can be cancelled no more. Raises `NotBeingCancelled`."""
+    order = _being_cancelled(order_id)
+    event = CancellationRefused(
+        order_id=order_id,
+        contact=Contact(name=order.customer_name, email=order.email),
+        reason=reason,
+        refused_at=current().now,
+    )
+    _change(order, event, status=Order.Status.CONFIRMED, reason=reason)
+    return event
+
+
+def refund(order_id: UUID) -> Event:
+    """The order is undone although it had been confirmed. Raises `NotBeingCancelled`."""
+    order = _being_cancelled(order_id)
+    event = OrderRefunded(
+        order_id=order_id,
+        contact=Contact(name=order.customer_name, email=order.email),
+        total=Money(order.total_amount, order.currency),
+        refunded_at=current().now,
+    )
+    _finish(order, event, status=Order.Status.REFUNDED, reason="")
+    return event
+
+
+def _being_cancelled(order_id: UUID) -> Order:
+    order = _locked(order_id)
+    if order.status != Order.Status.CANCELLING:
+        raise NotBeingCancelled(f"Order {order_id} is {order.status}, and nobody cancels it.")
+    return order
+
+
 _ADVANCE = """
 INSERT INTO orders_orderstep (order_id, name, state, at) VALUES (%s, %s, %s, %s)
 ON CONFLICT (order_id, name) DO UPDATE SET state = excluded.state, at = excluded.at
@@ -196,12 +266,13 @@ def _locked(order_id: UUID) -> Order:
 
 
 def _finish(order: Order, event: Event, *, status: str, reason: str) -> None:
-    work = current()
+    _change(order, event, status=status, reason=reason, finished_at=current().now)
+
+
+def _change(order: Order, event: Event, **columns: Any) -> None:
     outbox.publish(event, stream=stream_of(order.id), version=order.version + 1)
-    Order.objects.filter(id=order.id).update(
-        version=order.version + 1, status=status, reason=reason, finished_at=work.now
-    )
-    work.add_statement(_tell_page(order.id))
+    Order.objects.filter(id=order.id).update(version=order.version + 1, **columns)
+    current().add_statement(_tell_page(order.id))
 
 
 def _tell_page(order_id: UUID) -> Statement:

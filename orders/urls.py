@@ -20,7 +20,9 @@ urlpatterns = [
     path("orders/<uuid:order_id>/", views_order.order, name="order"),
     path("orders/<uuid:order_id>/progress", views_order.progress, name="progress"),
     path("orders/<uuid:order_id>/events", views_order.events, name="events"),
+    path("orders/<uuid:order_id>/cancel/", views_order.cancel, name="cancel"),
     path("api/orders", api.orders, name="api_orders"),
     path("api/orders/<str:order_id>", api.order, name="api_order"),
+    path("api/orders/<str:order_id>/cancellation", api.cancellation, name="api_cancellation"),
     re_path(r"^api/", api.unknown_address, name="api_unknown"),
 ]

@@ -4,14 +4,22 @@ import hashlib
 from typing import TypeVar
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
-from orders import live
+from orders import live, services
+from orders.errors import CannotBeCancelled
 from orders.models import Order, OrderStep
-from orders.presentation import Bill, progress_of
+from orders.presentation import Bill, money, progress_of
 from orders.rules import COUNTRIES
 from orders.views import page
 
@@ -36,6 +44,29 @@ def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
         "address": request.build_absolute_uri(reverse("orders:order", args=[order_id])),
     }
     return _private(page(request, "orders/order.html", context))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def cancel(request: HttpRequest, order_id: UUID) -> HttpResponseBase:
+    """Asks the customer of a confirmed order whether it is really to be cancelled, and has it cancelled."""
+    found = _found(order_id)
+    problem = ""
+    if request.method == "POST":
+        try:
+            services.request_cancellation(order_id)
+        except CannotBeCancelled as error:
+            problem = str(error)
+        else:
+            return _private(HttpResponseRedirect(reverse("orders:order", args=[order_id])))
+    elif found.status != Order.Status.CONFIRMED:
+        return _private(HttpResponseRedirect(reverse("orders:order", args=[order_id])))
+    context = {
+        "order": found,
+        "bill": Bill.of_order(found, found.lines.order_by("id")),
+        "total": money(found.total_amount, found.currency),
+        "problem": problem,
+    }
+    return _private(page(request, "orders/cancel.html", context, status=409 if problem else 200))
 
 
 @require_safe
@@ -83,7 +114,7 @@ def _rendered(order: Order) -> tuple[str, str, bool]:
     The version is a digest of what is shown, so it changes exactly when the page would.
     """
     current = progress_of(order, OrderStep.objects.filter(order_id=order.id))
-    html = render_to_string("orders/_progress.html", {"progress": current})
+    html = render_to_string("orders/_progress.html", {"progress": current, "order": order})
     return hashlib.sha256(html.encode()).hexdigest()[:16], html, current.is_finished
 
 

@@ -40,7 +40,7 @@ BROKER_URL = env.broker_url()
 DELIVERY_LIMIT = env.whole("DELIVERY_LIMIT", 20, least=1)
 """After so many deliveries that nobody answered, because each ended its consumer, a message becomes a dead letter."""
 HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES)
-SAGAS = ("sagas.checkout.CHECKOUT",)
+SAGAS = ("sagas.checkout.CHECKOUT", "sagas.refund.REFUND")
 """Every definition that starts sagas or that running ones still need, as dotted paths."""
 RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
 """After so many failed attempts a message becomes a dead letter, where its handler declares nothing else."""
@@ -48,6 +48,8 @@ RETRY_FIRST_PAUSE = env.number("RETRY_FIRST_PAUSE", 0.2, least=0.001)
 RETRY_LONGEST_PAUSE = env.number("RETRY_LONGEST_PAUSE", max(20, RETRY_FIRST_PAUSE), least=RETRY_FIRST_PAUSE)
 """Seconds; the pause doubles from the first to the longest, with jitter. A handler may declare a policy of its own."""
 GATEWAY_TIMEOUT = env.number("GATEWAY_TIMEOUT", 5, least=0.1)
+CARRIER_PICKUP_AFTER = env.number("CARRIER_PICKUP_AFTER", 3600, least=0)
+"""Seconds after its booking in which a parcel of the demonstration's carrier can still be recalled."""
 """Seconds to connect to a gateway, and again to wait for its answer."""
 GATEWAY_LEASE = env.number("GATEWAY_LEASE", 2 * GATEWAY_TIMEOUT + 2, least=2 * GATEWAY_TIMEOUT + 1)
 """Seconds that a delivery may take for its call to a gateway before another delivery may repeat it."""

@@ -32,6 +32,10 @@ REASONS = (
     reasons.CAPTURE_REFUSED,
     reasons.STEP_OVERDUE,
     reasons.STEP_FAILED,
+    reasons.SAGA_OVERDUE,
+    reasons.CANCELLED_BY_OPERATOR,
+    reasons.RUN_AGAIN,
+    reasons.SHIPMENT_LEFT,
 )
 SAGA_TONES = {
     SagaStatus.RUNNING: Tone.WAITING,

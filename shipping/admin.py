@@ -10,6 +10,8 @@ TONES = {
     Shipment.State.BOOKED: Tone.GOOD,
     Shipment.State.REFUSED: Tone.BAD,
     Shipment.State.CANCELLED: Tone.UNDONE,
+    Shipment.State.RECALLED: Tone.UNDONE,
+    Shipment.State.LEFT: Tone.GOOD,
 }
 
 

@@ -11,6 +11,8 @@ class Shipment(models.Model):
         BOOKED = "booked", "booked"
         REFUSED = "refused", "refused"
         CANCELLED = "cancelled", "cancelled"
+        RECALLED = "recalled", "recalled"
+        LEFT = "left", "left"
 
     order_id = models.UUIDField(primary_key=True)
     version = models.PositiveIntegerField(help_text="The version of its stream that the row shows.")

@@ -4,10 +4,17 @@ from uuid import UUID
 
 from contracts import reasons
 from contracts.message import Event
-from contracts.shipping import ShipmentBooked, ShipmentCancelled, ShipmentRefused
+from contracts.shipping import (
+    ShipmentBooked,
+    ShipmentCancelled,
+    ShipmentLeft,
+    ShipmentRecalled,
+    ShipmentRefused,
+)
 from messaging import outbox
 from messaging.unit_of_work import current
-from shipping.carrier import Booked, NotServed
+from shipping.carrier import Booked, Left, NotServed, Recalled
+from shipping.errors import NoParcel
 from shipping.models import Shipment
 
 SERVICE = "shipping"
@@ -29,6 +36,26 @@ def record_cancellation(order_id: UUID) -> Event:
     cancelled = ShipmentCancelled(order_id=order_id)
     _change(order_id, cancelled, state=Shipment.State.CANCELLED)
     return cancelled
+
+
+def booked_parcel(order_id: UUID) -> Shipment:
+    """The order's parcel as it was booked; raises `NoParcel` where there is none."""
+    shipment = Shipment.objects.filter(order_id=order_id).first()
+    if shipment is None or not shipment.tracking:
+        found = shipment.state if shipment else "not known here"
+        raise NoParcel(f"The parcel of order {order_id} is to be recalled, and is {found}.")
+    return shipment
+
+
+def record_recall(order_id: UUID, outcome: Recalled | Left) -> Event:
+    """Store what the carrier answered."""
+    if isinstance(outcome, Recalled):
+        recalled = ShipmentRecalled(order_id=order_id)
+        _change(order_id, recalled, state=Shipment.State.RECALLED)
+        return recalled
+    left = ShipmentLeft(order_id=order_id, reason=reasons.SHIPMENT_LEFT, detail=outcome.detail)
+    _change(order_id, left, state=Shipment.State.LEFT, detail=outcome.detail)
+    return left
 
 
 def _change(order_id: UUID, event: Event, **columns: str) -> None:

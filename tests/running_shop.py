@@ -285,8 +285,8 @@ class RunningShop:
         return waiting > 0
 
     def commands(self, order: PlacedOrder) -> list[str]:
-        """The commands that the order's saga has sent, by their wire types without the version."""
-        sent = MessageRecord.objects.filter(saga__business_key=str(order.id), direction="sent")
+        """The commands that the order's sagas have sent, by their wire types without the version."""
+        sent = MessageRecord.objects.filter(saga__correlation_id=str(order.id), direction="sent")
         return [wire_type.rsplit(".", 1)[0] for wire_type in sent.values_list("type", flat=True)]
 
     def audit(self) -> subprocess.CompletedProcess[str]:

@@ -183,8 +183,8 @@ def damage_parcel(shop: Shop) -> UUID:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (damage_saga, "is pending and no saga has begun for it"),
-        (damage_saga_end, "is pending, but its saga has ended"),
+        (damage_saga, "is pending and no checkout saga has begun for it"),
+        (damage_saga_end, "is pending, but its checkout saga has ended"),
         (damage_payment, "must have been charged 1250, but was charged 0"),
         (damage_second_charge, "charged order {} 2 times"),
         (damage_books, "the gateway's books know nothing of it"),

@@ -10,7 +10,7 @@ SINCE = datetime(2026, 11, 22, 13, tzinfo=UTC)
 
 
 def an_hour(hour: int, **counts: int) -> OrdersOfAnHour:
-    told = {"pending": 0, "confirmed": 0, "cancelled": 0} | counts
+    told = {"pending": 0, "confirmed": 0, "cancelled": 0, "refunded": 0} | counts
     return OrdersOfAnHour(hour=NOW.replace(hour=hour, minute=0), took=(1.5, 4.0), **told)
 
 
@@ -24,12 +24,12 @@ def test_an_hour_without_orders_is_told_as_none():
 
     rows = dict(chart.rows)
     assert (rows["10:00"], rows["11:00"], rows["12:00"]) == (
-        ("3", "0", "0"),
-        ("0", "0", "0"),
-        ("0", "0", "1"),
+        ("3", "0", "0", "0"),
+        ("0", "0", "0", "0"),
+        ("0", "0", "0", "1"),
     )
     assert dict(times.rows)["11:00"] == ("–", "–")
-    assert chart.sentence == "In the last day: 3 confirmed, 0 cancelled, 1 pending."
+    assert chart.sentence == "In the last day: 3 confirmed, 0 cancelled, 0 refunded, 1 pending."
 
 
 def test_hours_that_were_not_counted_are_not_told_as_empty():
@@ -38,7 +38,11 @@ def test_hours_that_were_not_counted_are_not_told_as_empty():
     chart, _, _ = orders_chart(an_hour(10, confirmed=3), an_hour(12, confirmed=9), counted_since=since)
 
     rows = dict(chart.rows)
-    assert (rows["09:00"], rows["10:00"], rows["11:00"]) == (("–",) * 3, ("3", "0", "0"), ("0", "0", "0"))
+    assert (rows["09:00"], rows["10:00"], rows["11:00"]) == (
+        ("–",) * 4,
+        ("3", "0", "0", "0"),
+        ("0", "0", "0", "0"),
+    )
     assert chart.sentence.startswith("Since 10:20: 12 confirmed")
 
 
