@@ -1,5 +1,6 @@
 """The admin of the operators: what stands on each of its pages, and the first one."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,8 @@ from deadletters import tallies
 from messaging.envelope import utc_now
 from operations import dashboard
 from operations.rooms import lists, wings
+from sagas import switching
+from sagas.models import PauseSwitch
 
 
 class News:
@@ -50,6 +53,7 @@ class DeskSite(AdminSite):
             **context,
             "wings": wings(context["available_apps"], request.path),
             "news": _news_for(request, News()),
+            "switches_set": _switches_for(request),
             "flower_url": settings.FLOWER_URL,
         }
 
@@ -60,6 +64,11 @@ class DeskSite(AdminSite):
         )
         asked = {"dashboard": shown, "news": _news_for(request, news)}
         return super().index(request, {**asked, **(extra_context or {})})
+
+
+def _switches_for(request: HttpRequest) -> Callable[[], list[PauseSwitch]]:
+    """The pause switches that are set, asked for where they are shown, by whoever may see sagas."""
+    return switching.switches_set if request.user.has_perm("sagas.view_sagarecord") else list
 
 
 def _news_for(request: HttpRequest, news: News) -> News | None:

@@ -4,7 +4,7 @@ import msgspec
 
 from deadletters.models import DeadLetter
 from eventstore.admin_columns import badge, page_of
-from sagas.admin import SAGA_TONES, STEP_TONES
+from sagas.admin.looks import SAGA_TONES, STEP_TONES
 from sagas.models import SagaRecord, StepRecord
 from sagas.state import NEEDS_A_PERSON, SagaStatus, StepStatus
 

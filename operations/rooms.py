@@ -29,7 +29,7 @@ class Wing(msgspec.Struct, frozen=True, kw_only=True):
 DEAD_LETTERS = "Dead letters"
 _WINGS: dict[str, dict[str, str]] = {
     "Orders": {"orders.order": "Orders", "orders.product": "Articles"},
-    "Sagas": {"sagas.sagarecord": "Sagas"},
+    "Sagas": {"sagas.sagarecord": "Sagas", "sagas.pauseswitch": "Pause switches"},
     DEAD_LETTERS: {
         "deadletters.deadletter": "Letters",
         "deadletters.lettergroup": "Groups",

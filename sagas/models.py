@@ -102,6 +102,8 @@ class SagaRecord(models.Model):
             ),
             # The saga of an order: WHERE correlation_id = ...
             models.Index(fields=["correlation_id"], name="saga_by_correlation"),
+            # The search: WHERE business_key LIKE 'beginning%', or = ...
+            models.Index(fields=["business_key"], opclasses=["varchar_pattern_ops"], name="saga_by_key"),
             # The filters by state and by name, newest first, and the counts by state: GROUP BY name, status
             models.Index(fields=["status", "name", "-started_at"], name="saga_by_status"),
             # What a person has to look at: WHERE needs_a_person, WHERE is_overdue

@@ -24,6 +24,12 @@ ACTIONS = (
     "propose",
     "approve",
     "decline",
+    "retry",
+    "skip",
+    "mark_undone",
+    "fork",
+    "set_switch",
+    "lift_switch",
 )
 OUTCOME_TONES = {DeskEntry.Outcome.DONE: Tone.GOOD, DeskEntry.Outcome.REFUSED: Tone.BAD}
 
@@ -46,7 +52,7 @@ class ByPerson(admin.SimpleListFilter):
 
 @admin.register(DeskEntry)
 class DeskEntryAdmin(HistoryAdmin):
-    identifiers = ("letter_id", "job_id")
+    identifiers = ("letter_id", "job_id", "saga_id")
     empty_sentence = "Nobody has done anything at the desk yet, and nobody was refused anything."
 
     list_display = (

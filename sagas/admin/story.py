@@ -1,0 +1,161 @@
+"""What the page of a saga tells: where it stands, its steps, its messages, what people did."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from deadletters.models import DeadLetter, DeskEntry
+from eventstore.admin_columns import Tone, badge, duration, json_block, moment, page_for, page_of
+from eventstore.admin_privacy import masked
+from sagas import records
+from sagas.actions import possible_actions
+from sagas.admin import acts, diagram, timeline
+from sagas.admin.looks import SAGA_TONES, STEP_TONES
+from sagas.definition import Saga
+from sagas.errors import MissingDefinition
+from sagas.models import MessageRecord, SagaRecord
+from sagas.records import LoadedSaga
+from sagas.registry import definition, newest
+from sagas.standing import STEP_WORDS, in_words, kind_of, sentence
+from sagas.state import StepState
+from sagas.steering import name_of
+from sagas.switches import Switch
+
+_DIRECTIONS = {
+    MessageRecord.Direction.RECEIVED: ("← received", Tone.QUIET),
+    MessageRecord.Direction.SENT: ("→ sent", Tone.WAITING),
+    MessageRecord.Direction.TIME: ("deadline missed", Tone.BAD),
+    MessageRecord.Direction.PERSON: ("a person acted", Tone.UNDONE),
+}
+
+
+def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: datetime) -> dict[str, Any]:
+    """The context of the page, in seven statements whatever the saga has gone through."""
+    locked = records.look([saga.id], now=now)
+    loaded = locked.sagas[saga.id]
+    messages = list(saga.messages.order_by("id"))
+    letters = list(DeadLetter.objects.filter(saga_id=saga.id).order_by("-died_at", "-id")[:50])
+    entries = list(DeskEntry.objects.filter(saga_id=saga.id).order_by("-at", "-id")[:50])
+    forks = list(SagaRecord.objects.filter(forked_from=saga.id).values_list("id", flat=True))
+    try:
+        table: Saga | None = definition(loaded.name, loaded.version)
+    except MissingDefinition:
+        table = None
+    state = loaded.state
+    version = hashlib.sha256(repr((state, len(messages), len(letters), len(entries))).encode()).hexdigest()
+    begun = [
+        timeline.Noted(message.direction, message.type, message.step, message.noted_at or message.at)
+        for message in messages
+    ]
+    found = timeline.spans(table, begun) if table else []
+    return {
+        "saga": saga,
+        "version": version[:16],
+        "is_live": not state.is_final,
+        "standing": sentence(table, state, now) if table else "This release does not have its definition.",
+        "state_badge": badge(state.status.value, SAGA_TONES[state.status]),
+        "deadline": moment(state.deadline_at) if state.deadline_at else "",
+        "diagram": diagram.drawing(table, state.steps) if table else "",
+        "upright_diagram": diagram.drawing(table, state.steps, is_upright=True) if table else "",
+        "timeline": timeline.chart(found, begin=saga.started_at, end=saga.finished_at or now),
+        "steps": [
+            _step(table, step, position, loaded, locked.switches, request=request)
+            for position, step in enumerate(state.steps)
+        ],
+        "steering": acts.offered(table, loaded, locked.switches, user=request.user) if table else [],
+        "switches": [switch for switch in locked.switches if switch.lifted_at is None and state.is_withheld],
+        "messages_of_saga": [
+            _message(message, user=request.user, is_hidden=is_hidden) for message in messages
+        ],
+        "letters": [_letter(letter, user=request.user) for letter in letters],
+        "entries": entries if request.user.has_perm("deadletters.view_deskentry") else [],
+        "hides_entries": not request.user.has_perm("deadletters.view_deskentry"),
+        "forked_from": saga.forked_from_id
+        and page_of("sagas_sagarecord", str(saga.forked_from_id), id=saga.forked_from_id),
+        "forks": [page_of("sagas_sagarecord", str(fork), id=fork) for fork in forks],
+        "newest_version": _newest_version(loaded),
+        "saga_data": json_block(saga.data),
+        "now": now,
+    }
+
+
+def _newest_version(loaded: LoadedSaga) -> int | None:
+    """The version that a new saga would have, where it is not this one's."""
+    try:
+        version = newest(loaded.name).version
+    except MissingDefinition:
+        return None
+    return version if version != loaded.version else None
+
+
+def _step(
+    table: Saga | None,
+    state: StepState,
+    position: int,
+    loaded: LoadedSaga,
+    switches: Sequence[Switch],
+    *,
+    request: HttpRequest,
+) -> dict[str, Any]:
+    step = table.steps[position] if table and position < len(table.steps) else None
+    possible = possible_actions(table, loaded.state, state, switches) if table else ()
+    return {
+        "position": position + 1,
+        "name": state.name,
+        "what": kind_of(step) if step else "–",
+        "status": badge(STEP_WORDS[state.status], STEP_TONES[state.status]),
+        "state": state.status.value,
+        "sendings": state.sendings or "–",
+        "questions": state.questions,
+        "compensation": in_words(step.undo) if step and step.undo else "nothing to undo",
+        "sent": moment(state.sent_at, is_precise=True),
+        "deadline": "stands still" if state.is_frozen else moment(state.deadline_at, is_precise=True),
+        "finished": moment(state.finished_at, is_precise=True),
+        "took": duration(state.sent_at, state.finished_at),
+        "failure": state.failure.replace("_", " ") or "–",
+        "problem": state.problem,
+        "key_saga_id": state.key_saga_id,
+        "letter": state.letter_id
+        and page_of("deadletters_deadletter", f"dead letter {state.letter_id}", id=state.letter_id),
+        "acts": [
+            acts.link(name_of(kind(state.name)), [loaded.state.id], step=state.name)
+            for kind in possible
+            if acts.may(request.user, name_of(kind(state.name)))
+        ],
+    }
+
+
+def _message(message: MessageRecord, *, user: Any, is_hidden: bool) -> dict[str, Any]:
+    words, tone = _DIRECTIONS[MessageRecord.Direction(message.direction)]
+    is_message = message.direction in (MessageRecord.Direction.RECEIVED, MessageRecord.Direction.SENT)
+    is_sent = message.direction == MessageRecord.Direction.SENT
+    receiver = message.type.split(".", 1)[0] if is_sent else "sagas"
+    asked: dict[str, UUID | str] = {"service": receiver, "message_id": message.message_id}
+    return {
+        "direction": badge(words, tone),
+        "type": message.type.replace("_", " ") if not is_message else message.type,
+        "step": message.step or "–",
+        "at": moment(message.noted_at or message.at, is_precise=True),
+        "message_id": message.message_id if is_message else "",
+        "body": json_block(masked(message.body) if is_hidden and is_message else message.body),
+        "key": page_for(user, "messaging_idempotencykey", f"key in {receiver}", **asked)
+        if is_message
+        else "",
+        "failures": page_for(user, "messaging_failedattempt", "failed attempts", **asked)
+        if is_message
+        else "",
+    }
+
+
+def _letter(letter: DeadLetter, *, user: Any) -> dict[str, Any]:
+    return {
+        "link": page_for(user, "deadletters_deadletter", letter.type, id=letter.id),
+        "state": letter.get_state_display(),
+        "service": letter.service,
+        "step": letter.step or "–",
+        "died": moment(letter.died_at),
+    }
