@@ -111,6 +111,7 @@ def orders(figures: OrderFigures | None, *, now: datetime, since: datetime, link
             tone=Tone.GOOD if status == Order.Status.CONFIRMED else Tone.UNDONE,
         )
         for status in (Order.Status.CONFIRMED, Order.Status.CANCELLED, Order.Status.REFUNDED)
+        if status != Order.Status.REFUNDED or figures.of_the_day(status)
     )
     still = figures.of_the_day(Order.Status.PENDING)
     return Tile(

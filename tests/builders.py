@@ -14,12 +14,25 @@ from contracts.billing import (
     PaymentAuthorized,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentRefunded,
     PaymentVoided,
 )
-from contracts.inventory import ReserveStock, StockReleased, StockReserved, StockUnavailable
+from contracts.inventory import GoodsRestocked, ReserveStock, StockReleased, StockReserved, StockUnavailable
 from contracts.message import Message
-from contracts.orders import OrderCancelled, OrderConfirmed, OrderPlaced
-from contracts.shipping import ShipmentBooked, ShipmentCancelled, ShipmentRefused
+from contracts.orders import (
+    CancellationRefused,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRefunded,
+)
+from contracts.shipping import (
+    ShipmentBooked,
+    ShipmentCancelled,
+    ShipmentLeft,
+    ShipmentRecalled,
+    ShipmentRefused,
+)
 from contracts.values import Address, Contact, Line, Money, PricedLine
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope, new_message_id
@@ -93,6 +106,14 @@ class Replies:
         self.confirmed = OrderConfirmed(order_id=order_id, contact=ADA, total=EUR_25, confirmed_at=NOON)
         self.cancelled = OrderCancelled(
             order_id=order_id, contact=ADA, reason=reasons.CARD_DECLINED, cancelled_at=NOON
+        )
+        self.recalled = ShipmentRecalled(order_id=order_id)
+        self.left = ShipmentLeft(order_id=order_id, reason=reasons.SHIPMENT_LEFT, detail="it left at once")
+        self.payment_refunded = PaymentRefunded(order_id=order_id, total=EUR_25)
+        self.restocked = GoodsRestocked(order_id=order_id, lines=TWO_MUGS)
+        self.refunded = OrderRefunded(order_id=order_id, contact=ADA, total=EUR_25, refunded_at=NOON)
+        self.cancellation_refused = CancellationRefused(
+            order_id=order_id, contact=ADA, reason=reasons.SHIPMENT_LEFT, refused_at=NOON
         )
 
 

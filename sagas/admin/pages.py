@@ -5,10 +5,9 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms import Script
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -22,6 +21,9 @@ from sagas.admin.filters import ATTENTION, AttentionFilter, NameFilter, StepFilt
 from sagas.admin.looks import REASONS, SAGA_TONES
 from sagas.models import SagaRecord
 from sagas.state import SagaStatus
+
+_PAGES = ("sagas_sagarecord_change", "sagas_progress")
+"""The addresses that show one saga."""
 
 
 @admin.register(SagaRecord)
@@ -74,6 +76,14 @@ class SagaRecordAdmin(HistoryAdmin):
             path("act/<str:kind>/", view(acts.act), name="sagas_act"),
             *super().get_urls(),
         ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SagaRecord]:
+        found = super().get_queryset(request)
+        if request.resolver_match is None or request.resolver_match.url_name not in _PAGES:
+            return found
+        forks = SagaRecord.objects.filter(forked_from=OuterRef("id")).values("id")
+        with_forks: QuerySet[SagaRecord] = found.annotate(fork_id=Subquery(forks[:1]))
+        return with_forks
 
     # --- the list ----------------------------------------------------------------------------------------
 
@@ -152,7 +162,7 @@ class SagaRecordAdmin(HistoryAdmin):
     ) -> Any:
         saga: SagaRecord = kwargs["obj"]
         context.update(
-            title=str(saga),
+            title=f"Saga {saga.name}",
             **story.told(saga, request=request, is_hidden=self.hides_from(request), now=timezone.now()),
         )
         return super().render_change_form(request, context, *args, **kwargs)
@@ -168,18 +178,6 @@ class SagaRecordAdmin(HistoryAdmin):
         if request.GET.get("seen") == told["version"]:
             return HttpResponse(status=204)
         return TemplateResponse(request, "admin/sagas/sagarecord/progress.html", {**told, "original": saga})
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if not SagaRecord.objects.filter(Q(id=object_id) if _is_uuid(object_id) else Q(pk=None)).exists():
-            self.message_user(request, f"There is no saga {object_id[:40]}.", level="WARNING")
-            return redirect("admin:sagas_sagarecord_changelist")
-        return super().change_view(request, object_id, form_url, extra_context)
 
 
 def _is_uuid(text: str) -> bool:

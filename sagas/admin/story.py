@@ -1,11 +1,12 @@
 """What the page of a saga tells: where it stands, its steps, its messages, what people did."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.http import HttpRequest
 
 from deadletters.models import DeadLetter, DeskEntry
@@ -34,13 +35,17 @@ _DIRECTIONS = {
 
 
 def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: datetime) -> dict[str, Any]:
-    """The context of the page, in seven statements whatever the saga has gone through."""
+    """The context of the page, in five statements whatever the saga has gone through."""
     locked = records.look([saga.id], now=now)
     loaded = locked.sagas[saga.id]
     messages = list(saga.messages.order_by("id"))
-    letters = list(DeadLetter.objects.filter(saga_id=saga.id).order_by("-died_at", "-id")[:50])
+    of_steps = [step.letter_id for step in loaded.state.steps if step.letter_id]
+    letters = list(
+        DeadLetter.objects.filter(Q(saga_id=saga.id) | Q(id__in=of_steps)).order_by("-died_at", "-id")[:50]
+    )
+    states = {letter.id: letter.state for letter in letters}
     entries = list(DeskEntry.objects.filter(saga_id=saga.id).order_by("-at", "-id")[:50])
-    forks = list(SagaRecord.objects.filter(forked_from=saga.id).values_list("id", flat=True))
+    fork_id = getattr(saga, "fork_id", None)
     try:
         table: Saga | None = definition(loaded.name, loaded.version)
     except MissingDefinition:
@@ -63,7 +68,7 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         "upright_diagram": diagram.drawing(table, state.steps, is_upright=True) if table else "",
         "timeline": timeline.chart(found, begin=saga.started_at, end=saga.finished_at or now),
         "steps": [
-            _step(table, step, position, loaded, locked.switches, request=request)
+            _step(table, step, position, loaded, locked.switches, request=request, letters=states)
             for position, step in enumerate(state.steps)
         ],
         "steering": acts.offered(table, loaded, locked.switches, user=request.user) if table else [],
@@ -76,7 +81,7 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         "hides_entries": not request.user.has_perm("deadletters.view_deskentry"),
         "forked_from": saga.forked_from_id
         and page_of("sagas_sagarecord", str(saga.forked_from_id), id=saga.forked_from_id),
-        "forks": [page_of("sagas_sagarecord", str(fork), id=fork) for fork in forks],
+        "fork": fork_id and page_of("sagas_sagarecord", str(fork_id), id=fork_id),
         "newest_version": _newest_version(loaded),
         "saga_data": json_block(saga.data),
         "now": now,
@@ -100,7 +105,9 @@ def _step(
     switches: Sequence[Switch],
     *,
     request: HttpRequest,
+    letters: Mapping[UUID, str],
 ) -> dict[str, Any]:
+    """`letters` are the states of those that are stored; of one that was pruned the step tells what it was told."""
     step = table.steps[position] if table and position < len(table.steps) else None
     possible = possible_actions(table, loaded.state, state, switches) if table else ()
     return {
@@ -121,6 +128,8 @@ def _step(
         "key_saga_id": state.key_saga_id,
         "letter": state.letter_id
         and page_of("deadletters_deadletter", f"dead letter {state.letter_id}", id=state.letter_id),
+        "letter_state": state.letter_id
+        and letters.get(state.letter_id, "discarded" if state.is_letter_discarded else ""),
         "acts": [
             acts.link(name_of(kind(state.name)), [loaded.state.id], step=state.name)
             for kind in possible

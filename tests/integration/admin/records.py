@@ -163,7 +163,9 @@ def _record_saga(order_id: UUID, at: datetime) -> None:
         business_key=str(order_id),
         correlation_id=str(order_id),
         status="running",
-        data=message.to_payload(),
+        data={"": message.to_payload()},
+        current="authorize",
+        sendings=2,
         started_at=at,
     )
     for position, (name, status) in enumerate(

@@ -117,7 +117,7 @@ def test_the_charts_show_the_last_day_hour_by_hour_and_their_numbers_as_a_table(
     orders, letters, times = first_page(superuser).context["dashboard"].charts
 
     assert len(orders.rows) == 24
-    assert orders.rows[-1] == (f"{now:%H}:00", ("3", "0", "0"))
+    assert orders.rows[-1] == (f"{now:%H}:00", ("3", "0", "0", "0"))
     assert letters.rows[-1][1] == ("3",)
     assert times.rows[-1][1] == ("2", "30")
 

@@ -13,18 +13,24 @@ from django.db import connections
 
 from contracts import reasons
 from contracts.billing import RefundPayment, VoidPayment
-from contracts.inventory import ReleaseStock
+from contracts.inventory import ReleaseStock, RestockGoods
 from contracts.message import Message
-from contracts.operations import AdvanceLetterJob, ReplaySucceeded
-from contracts.orders import CancelOrder, ConfirmOrder
-from contracts.shipping import BookShipment, CancelShipment
+from contracts.operations import (
+    AdvanceLetterJob,
+    LapsePauseSwitch,
+    NoteClosedBreaker,
+    NoteOpenBreaker,
+    ReplaySucceeded,
+)
+from contracts.orders import CancelOrder, ConfirmOrder, RefundOrder, RefuseCancellation
+from contracts.shipping import BookShipment, CancelShipment, RecallShipment
 from deadletters.collecting.failures import Failures
 from deadletters.collecting.reading import Received, read
 from deadletters.collecting.storing import store
 from deadletters.models import DeadLetter
 from messaging.consumer import consume
 from messaging.envelope import Envelope, new_message_id, utc_now
-from orders.services import place_order
+from orders.services import place_order, request_cancellation
 from tests.builders import (
     LONDON,
     TWO_MUGS,
@@ -128,6 +134,14 @@ class Story:
 
     def booked(self) -> None:
         self.hand("shipping", self.shipment(), key=self.key("ship"))
+
+    def sold(self) -> None:
+        self.reserved()
+        self.hand("inventory", self.replies.confirmed)
+
+    def being_cancelled(self) -> None:
+        self.hand("orders", ConfirmOrder(order_id=self.order_id))
+        request_cancellation(self.order_id)
 
     def shipment(self) -> BookShipment:
         return BookShipment(order_id=self.order_id, ship_to=LONDON, lines=TWO_MUGS)
@@ -254,6 +268,61 @@ KINDS = {
         asks="mail server",
         writes=("notifications_notification",),
     ),
+    "recall a shipment": Kind(
+        service="shipping",
+        before=Story.booked,
+        message=lambda story: RecallShipment(order_id=story.order_id),
+        tells=("shipping.shipment_recalled.v1",),
+        asks="carrier",
+        writes=("shipping_shipment",),
+    ),
+    "restock": Kind(
+        service="inventory",
+        before=Story.sold,
+        message=lambda story: RestockGoods(order_id=story.order_id),
+        tells=("inventory.goods_restocked.v1",),
+        writes=("inventory_reservation", "inventory_stockitem"),
+    ),
+    "refund an order": Kind(
+        service="orders",
+        before=Story.being_cancelled,
+        message=lambda story: RefundOrder(order_id=story.order_id),
+        tells=("orders.order_refunded.v1",),
+        writes=("orders_order",),
+    ),
+    "refuse a cancellation": Kind(
+        service="orders",
+        before=Story.being_cancelled,
+        message=lambda story: RefuseCancellation(order_id=story.order_id, reason=reasons.SHIPMENT_LEFT),
+        tells=("orders.cancellation_refused.v1",),
+        writes=("orders_order",),
+    ),
+    "e-mail of refund": Kind(
+        service="notifications",
+        message=lambda story: story.replies.refunded,
+        asks="mail server",
+        writes=("notifications_notification",),
+    ),
+    "e-mail of refusal": Kind(
+        service="notifications",
+        message=lambda story: story.replies.cancellation_refused,
+        asks="mail server",
+        writes=("notifications_notification",),
+    ),
+    "open breaker": Kind(
+        service="operations",
+        message=lambda story: NoteOpenBreaker(
+            service="notifications", gateway="mail server", at=utc_now(), until=utc_now()
+        ),
+    ),
+    "closed breaker": Kind(
+        service="operations",
+        message=lambda story: NoteClosedBreaker(service="notifications", gateway="mail server", at=utc_now()),
+    ),
+    "lapse of a switch": Kind(
+        service="operations",
+        message=lambda story: LapsePauseSwitch(switch_id=uuid4()),
+    ),
     "step of a bulk job": Kind(
         service="operations",
         message=lambda story: AdvanceLetterJob(job_id=uuid4()),
@@ -266,6 +335,7 @@ KINDS = {
 _PROGRESS = (
     *("reserved", "unavailable", "released", "authorized", "declined", "voided"),
     *("booked", "undeliverable", "shipment_cancelled", "captured", "capture_refused"),
+    *("recalled", "left", "payment_refunded", "restocked"),
 )
 KINDS |= {
     f"progress: {name}": Kind(

@@ -128,9 +128,9 @@ def test_a_business_refusal_is_a_success_and_told(gateway):
 
 
 def test_an_event_without_subscriber_is_told_as_kept_in_the_event_store(gateway):
-    run = dry_run(KINDS["refund"].letter().id)
+    run = dry_run(KINDS["sell reserved stock"].letter().id)
 
-    assert [told.to for told in run.told if told.type == "billing.payment_refunded.v1"] == [
+    assert [told.to for told in run.told if told.type == "inventory.stock_sold.v1"] == [
         "the event store alone"
     ]
 
