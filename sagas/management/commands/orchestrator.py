@@ -16,6 +16,7 @@ from sagas.models import SagaRecord
 from sagas.orchestrator import Orchestrator
 from sagas.records import DATABASE
 from sagas.registry import definition
+from sagas.version_checks import check_shapes
 
 
 class Command(BaseCommand):
@@ -27,6 +28,8 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         name_sessions(SERVICE, database=DATABASE)
         running = SagaRecord.objects.filter(finished_at__isnull=True).order_by()
+        for problem in check_shapes(None):
+            raise CommandError(f"{problem.msg} {problem.hint}")
         try:
             for name, version in running.values_list("name", "version").distinct():
                 definition(name, version)

@@ -1,0 +1,1 @@
+"""The saga desk from a terminal: what `manage.py sagas` says and does."""
