@@ -90,6 +90,13 @@ class Saga(msgspec.Struct, frozen=True, dict=True):
         }
         return {"": self.starts, **earlier}
 
+    def takes_from(self, position: int, command: type[Command]) -> frozenset[str]:
+        """By whom what this command of the step is made of is said: steps, and '' for the start message."""
+        step = self.steps[position]
+        if (step.build_undo if command is step.undo else step.build) is not None:
+            return frozenset(self.sources(position))
+        return frozenset(name for _, name in self._recipes[position, command].taken)
+
     def build(
         self, position: int, command: type[Command], data: dict[str, Any], *, reason: str = ""
     ) -> Command:

@@ -87,11 +87,10 @@ def unbuildable(definition: Saga, saga: SagaState) -> Iterator[str]:
     """Commands that may still be sent, also to undo something, and cannot be made of what the saga was told."""
     for position, step in enumerate(definition.steps):
         state = saga.steps[position]
-        known = set(definition.sources(position)) <= saga.data.keys()
         still = [step.undo] if state.is_to_be_undone or state.status in _MAY_BE_UNDONE else []
         still += [step.command, step.ask] if state.status in _MAY_BE_SENT else []
         for command in still:
-            if command is None or not known:
+            if command is None or not definition.takes_from(position, command) <= saga.data.keys():
                 continue
             try:
                 definition.build(position, command, saga.data, reason=saga.reason)
