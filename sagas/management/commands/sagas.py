@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from rich.console import Console
 from rich.live import Live
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             if name == "watch":
                 listing.add_argument("--seconds", type=float, help="stop after so long (default: Ctrl-C)")
         show = commands.add_parser("show", help="one saga with its steps and messages")
-        show.add_argument("id")
+        show.add_argument("id", help="its id, or that of what it is about, such as the order's")
         show.add_argument("--json", action="store_true")
         for name, (about, _) in _ACTS.items():
             acting = commands.add_parser(name, help=about)
@@ -163,7 +163,9 @@ class Command(BaseCommand):
             return
 
     def _show(self, **given: Any) -> None:
-        saga = SagaRecord.objects.filter(id=_uuid(given["id"])).first()
+        wanted = _uuid(given["id"])
+        named = SagaRecord.objects.filter(Q(id=wanted) | Q(business_key=str(wanted)))
+        saga = named.order_by("-started_at").first()
         if saga is None:
             raise CommandError(f"There is no saga {given['id']}.")
         story = telling.story_of(saga, now=timezone.now())
