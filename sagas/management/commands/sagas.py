@@ -254,16 +254,14 @@ class Command(BaseCommand):
     # --- versions ------------------------------------------------------------------------------------------
 
     def _shapes(self, **given: Any) -> None:
-        new = [saga for key, saga in DEFINITIONS.items() if key not in shapes.SHAPES]
-        for (name, version), saga in sorted(DEFINITIONS.items()):
-            listed = shapes.SHAPES.get((name, version), "not listed")
-            state = "as released" if listed == saga.shape else listed
-            self.stdout.write(f"{name} v{version}: {saga.shape} ({state})")
+        new = [saga for key, saga in sorted(DEFINITIONS.items()) if key not in shapes.SHAPES]
+        for key, saga in sorted(DEFINITIONS.items()):
+            known = shapes.SHAPES.get(key)
+            state = "not listed" if known is None else "as released" if known == saga.outline else "CHANGED"
+            self.stdout.write(f"{saga.name} v{saga.version}: {saga.shape} ({state})")
         if given["write"] and new:
             path = Path(shapes.__file__)
-            lines = "".join(f'    ("{saga.name}", {saga.version}): "{saga.shape}",\n' for saga in new)
-            text = path.read_text()
-            path.write_text(text[: text.rindex("}")] + lines + "}\n")
+            path.write_text(telling.with_shapes(path.read_text(), new))
             self.stdout.write(f"{len(new)} added to {path.name}.")
 
     def _check_upgrade(self, **given: Any) -> None:
