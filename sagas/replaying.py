@@ -7,7 +7,7 @@ set when the saga was decided on.
 import re
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -91,51 +91,48 @@ class _Replay:
 
     def decide(self, incoming: Incoming, *, at: datetime, then: Counter[Sent]) -> None:
         """Take it in as it was taken in then, when these commands were sent upon it."""
-        saga, sent = self._decided(incoming, at=at, seen_at=at)
-        if sent != then and self._is_unclear(at):
-            for seen_at in (at - _ABOUT_THEN, at + _ABOUT_THEN):
-                other, other_sent = self._decided(incoming, at=at, seen_at=seen_at)
-                if other_sent == then:
-                    saga, sent = other, other_sent
-                    break
-        self.saga = saga
+        self.saga, sent = self._decided(incoming, at=at, is_so=lambda sent: sent == then)
         self.ahead += sent
 
     def expect(self, sent: Sent, *, at: datetime) -> None:
         """The history has sent this. That a switch was lifted is not in it, only what was sent then."""
         if self.ahead[sent] < 1 and self.saga.is_withheld:
-            for seen_at in (at, at + _ABOUT_THEN):
-                saga, released = self._decided(DeadlinePassed(()), at=at, seen_at=seen_at)
-                if released[sent]:
-                    self.saga = saga
-                    self.ahead += released
-                    break
+            saga, released = self._decided(DeadlinePassed(()), at=at, is_so=lambda found: found[sent] > 0)
+            if released[sent]:
+                self.saga = saga
+                self.ahead += released
         if self.ahead[sent] > 0:
             self.ahead[sent] -= 1
         else:
             self.unexpected[sent] += 1
 
     def _decided(
-        self, incoming: Incoming, *, at: datetime, seen_at: datetime
+        self, incoming: Incoming, *, at: datetime, is_so: Callable[[Counter[Sent]], bool]
     ) -> tuple[SagaState, Counter[Sent]]:
-        decision = decide(
-            self._definition,
-            self.saga,
-            incoming,
-            now=at,
-            policy=self._policy,
-            switches=list(_as_seen(self._switches, seen_at)),
-        )
-        return decision.saga, Counter(map(_sent, decision.sendings))
+        """What it becomes, and sends, by the switches that make it so; where none do, by those of that time."""
+        found = []
+        for switches in self._views(at):
+            decision = decide(
+                self._definition, self.saga, incoming, now=at, policy=self._policy, switches=switches
+            )
+            sent = Counter(map(_sent, decision.sendings))
+            found.append((decision.saga, sent))
+            if is_so(sent):
+                return found[-1]
+        return found[0]
 
-    def _is_unclear(self, at: datetime) -> bool:
-        """Whether a switch was set or lifted at about this time."""
-        return any(
-            abs(at - moment) <= _ABOUT_THEN
-            for switch in self._switches
-            for moment in (switch.set_at, switch.lifted_at)
-            if moment is not None
-        )
+    def _views(self, at: datetime) -> Iterator[list[Switch]]:
+        """The switches as they were at this time, and as they may have been seen a moment before or after it.
+
+        What a circuit breaker has to say of a time may come much later, so at last: none of them, or all.
+        """
+        if not self._switches:
+            yield []
+            return
+        for seen_at in (at, at - _ABOUT_THEN, at + _ABOUT_THEN):
+            yield list(_as_seen(self._switches, seen_at))
+        yield []
+        yield [msgspec.structs.replace(switch, lifted_at=None) for switch in self._switches]
 
 
 def _as_seen(switches: Sequence[Switch], at: datetime) -> Iterator[Switch]:

@@ -118,7 +118,9 @@ class ReadersShop(RunningShop):
         )
         wanted = (RELAY, ORCHESTRATOR, *map(worker, SERVICES))
         return [
-            replace(process, environment={**process.environment, "WORKER_CONCURRENCY": "1"})
+            replace(
+                process, environment={**process.environment, "WORKER_CONCURRENCY": "1", "RELAY_POLL": "0.5"}
+            )
             for process in table
             if process.name in wanted
         ]

@@ -5,10 +5,13 @@ The saga is that of the page: its table, its messages and its handlers are taken
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from django.utils import timezone
 
+from messaging.models import OutboxMessage
 from sagas.models import MessageRecord, SagaRecord, StepRecord
 from tests.databases import Databases
 from tests.following_the_howto import Reader, ReadersShop, blocks
@@ -71,6 +74,12 @@ class Gift:
     @property
     def saga(self) -> SagaRecord:
         return SagaRecord.objects.get(name="gift", business_key=str(self.id))
+
+    def let_its_time_be_over(self) -> None:
+        """The deadline that is next has passed a moment ago."""
+        past, saga = timezone.now() - timedelta(seconds=1), self.saga
+        StepRecord.objects.filter(saga=saga, deadline_at__isnull=False).update(deadline_at=past)
+        OutboxMessage.objects.filter(known_key=f"saga:{saga.id}:deadline").update(available_at=past)
 
     def wait_until_it_is_at(self, step: str) -> None:
         found = SagaRecord.objects.filter(name="gift", business_key=str(self.id), current=step)
@@ -179,6 +188,7 @@ def test_a_gift_whose_address_nobody_gives_is_undone(shop: ReadersShop) -> None:
     gift = Gift(shop)
     gift.wait_until_it_is_at("address")
 
+    gift.let_its_time_be_over()
     gift.wait_until_it_is("cancelled")
 
     assert gift.saga.reason == "step_overdue"
