@@ -143,6 +143,14 @@ class Saga(msgspec.Struct, frozen=True, dict=True):
         """The step of this name; raises `KeyError`."""
         return self.steps[self.positions[name]]
 
+    def is_reply(self, name: str, event: Event) -> bool:
+        """Whether such an event answers a command of this step; else it can only be news from outside."""
+        step = self.steps[self.positions[name]] if name in self.positions else None
+        if step is None or isinstance(step, Wait):
+            return False
+        kinds = (step.done, step.refused, step.undone, step.nothing)
+        return isinstance(event, tuple(kind for kind in kinds if kind is not None))
+
     def waits(self) -> Iterator[Step]:
         """The steps that an event from outside may end."""
         return (step for step in self.steps if isinstance(step, Wait))

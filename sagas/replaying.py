@@ -17,7 +17,7 @@ from contracts.catalogue import MESSAGE_TYPES
 from contracts.message import Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
 from sagas.decide import begin, decide
-from sagas.definition import Saga, Step
+from sagas.definition import Saga
 from sagas.errors import ActionRefused
 from sagas.incoming import Action, DeadlinePassed, Happened, Incoming, Replied, Started
 from sagas.models import MessageRecord
@@ -172,13 +172,9 @@ def _incoming(record: MessageRecord, definition: Saga) -> Incoming | None:
         return None
     if isinstance(message, definition.starts) and not record.step:
         return Started(message)
-    if record.step in definition.positions and isinstance(message, _replies(definition.step(record.step))):
+    if definition.is_reply(record.step, message):
         return Replied(record.step, 1, message)
     return Happened(message)
-
-
-def _replies(step: Step) -> tuple[type[Event], ...]:
-    return tuple(event for event in (step.done, step.refused, step.undone, step.nothing) if event)
 
 
 def _sent_upon(history: Sequence[MessageRecord], position: int) -> Counter[Sent]:

@@ -125,6 +125,13 @@ class ReadersShop(RunningShop):
             if process.name in wanted
         ]
 
+    def follow(self, block: Block) -> str:
+        """Do what the block is for; returns what is printed."""
+        if block.language == "sh":
+            return self.run(block.text)
+        self.reader.write(block)
+        return ""
+
     def run(self, script: str) -> str:
         return self.reader.run(script, self.environment)
 

@@ -35,18 +35,11 @@ def shop(
             try:
                 for block in blocks():
                     if block.section in ("1", "2", "3"):
-                        follow(shop, block.section, block.language, block)
+                        shop.follow(block)
                 shop.start()
                 yield shop
             finally:
                 shop.stop()
-
-
-def follow(shop: ReadersShop, section: str, language: str, block) -> str:
-    if language == "python":
-        shop.reader.write(block)
-        return ""
-    return shop.run(block.text)
 
 
 def scripts(section: str) -> list[str]:

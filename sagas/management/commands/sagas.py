@@ -157,10 +157,12 @@ class Command(BaseCommand):
                     else:
                         live.update(telling.table_of(sagas, now=timezone.now(), title=title), refresh=True)
                     if until is not None and time.monotonic() >= until:
-                        return
+                        break
                     time.sleep(_LOOK_EVERY)
         except KeyboardInterrupt:
             return
+        if not given["json"] and not sys.stdout.isatty():
+            self.stdout.write("")  # a table that is not live ends without a new line
 
     def _show(self, **given: Any) -> None:
         wanted = _uuid(given["id"])
