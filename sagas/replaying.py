@@ -22,13 +22,12 @@ from sagas.errors import ActionRefused
 from sagas.incoming import Action, DeadlinePassed, Happened, Incoming, Replied, Started
 from sagas.models import MessageRecord
 from sagas.moves import Policy, Sending
-from sagas.records import REMEMBERED
 from sagas.state import SagaState
 from sagas.switches import Switch
 
 Sent = tuple[str, str, bytes]
 """Step, wire type and body of a command."""
-_ABOUT_THEN = timedelta(seconds=5)
+ABOUT_THEN = timedelta(seconds=5)
 """A switch is set, or lifted, a moment before others see it."""
 
 
@@ -129,20 +128,17 @@ class _Replay:
         if not self._switches:
             yield []
             return
-        for seen_at in (at, at - _ABOUT_THEN, at + _ABOUT_THEN):
+        for seen_at in (at, at - ABOUT_THEN, at + ABOUT_THEN):
             yield list(_as_seen(self._switches, seen_at))
         yield []
         yield [msgspec.structs.replace(switch, lifted_at=None) for switch in self._switches]
 
 
 def _as_seen(switches: Sequence[Switch], at: datetime) -> Iterator[Switch]:
+    """Those that were set at this time. One that was lifted only moves deadlines on, which decide nothing here."""
     for switch in switches:
-        if switch.set_at > at:
-            continue
-        if switch.lifted_at is None or switch.lifted_at > at:
+        if switch.set_at <= at and (switch.lifted_at is None or switch.lifted_at > at):
             yield msgspec.structs.replace(switch, lifted_at=None)
-        elif switch.lifted_at > at - REMEMBERED:
-            yield switch
 
 
 def _incoming(record: MessageRecord, definition: Saga) -> Incoming | None:

@@ -18,7 +18,7 @@ from sagas.definition import Saga
 from sagas.models import MessageRecord, PauseSwitch, SagaRecord
 from sagas.records import DATABASE, LoadedSaga
 from sagas.registry import DEFINITIONS
-from sagas.replaying import differences, plain
+from sagas.replaying import ABOUT_THEN, differences, plain
 from sagas.state import SATISFIED, SagaState, SagaStatus, StepState, StepStatus
 from sagas.switches import Switch, SwitchKind
 
@@ -72,7 +72,7 @@ def _read(after: UUID) -> _Chunk:
         history: dict[UUID, list[MessageRecord]] = {saga_id: [] for saga_id in begun}
         for record in MessageRecord.objects.filter(saga_id__in=list(begun)).order_by("id"):
             history[record.saga_id].append(record)
-        first = min(begun.values()) - records.REMEMBERED
+        first = min(begun.values()) - ABOUT_THEN
         lasting = PauseSwitch.objects.filter(Q(lifted_at__isnull=True) | Q(lifted_at__gt=first))
         switches = [
             Switch(kind=SwitchKind(kind), name=name, set_at=set_at, lifted_at=lifted_at)
@@ -98,7 +98,9 @@ def _check(loaded: LoadedSaga, chunk: _Chunk, checked: Checked) -> Iterator[Find
     if loaded.generation > 1 or not _is_whole(history):
         return
     checked.decided_again += 1
-    told = differences(definition, loaded.state, history, policy=policy(), switches=chunk.switches)
+    since = (history[0].at if history else timezone.now()) - ABOUT_THEN
+    switches = [each for each in chunk.switches if each.lifted_at is None or each.lifted_at > since]
+    told = differences(definition, loaded.state, history, policy=policy(), switches=switches)
     yield from map(found, told)
 
 
