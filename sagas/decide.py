@@ -202,7 +202,7 @@ class Turn(Moves):
         """Do what a person wants, which is possible."""
         match action:
             case PauseSaga():
-                self._become(paused_at=self._now)
+                self._pause()
             case ResumeSaga():
                 self._resume()
             case CancelSaga():
@@ -314,13 +314,20 @@ class Turn(Moves):
         )
         self._turn_round(reasons.STEP_OVERDUE)
 
+    def _pause(self) -> None:
+        """What pause switches have held until now is counted, so that no time counts twice."""
+        for position in range(len(self._steps)):
+            self._count_time_held(position)
+        self._become(paused_at=self._now)
+
     def _resume(self) -> None:
-        """Deadlines have stood still since it was paused."""
+        """Deadlines have stood still since it was paused, whatever was set or lifted meanwhile."""
         assert self._saga.paused_at is not None
         stood_still = self._now - self._saga.paused_at
         for position, state in enumerate(self._steps):
             if state.deadline_at is not None:
-                self._change(position, deadline_at=state.deadline_at + stood_still)
+                self._change(position, deadline_at=state.deadline_at + stood_still, counted_at=self._now)
+                self._count_time_held(position)
         deadline = self._saga.deadline_at
         self._become(paused_at=None, deadline_at=deadline + stood_still if deadline is not None else None)
 
