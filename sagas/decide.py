@@ -195,6 +195,10 @@ class Turn(Moves):
             if not state.is_letter_discarded:
                 self._change(position, discarded_letter_id=note.letter_id)
             return
+        if state.status not in NEEDS_A_PERSON and state.letter_id == note.letter_id:
+            # A person has had the command sent again since that letter: the answer to it is awaited.
+            self._change(position, discarded_letter_id=note.letter_id)
+            return
         self._change(position, letter_id=note.letter_id, discarded_letter_id=note.letter_id)
         self._exhaust(position, is_compensation=note.is_compensation)
 
@@ -235,6 +239,7 @@ class Turn(Moves):
         if state.status is StepStatus.SKIPPED:
             # The person's word stands, and there is nothing to be undone.
             self._change(position, compensation="")
+            self.go_on()
             return
         if not (state.status in ACTION_IS_AWAITED or is_early or is_given_up):
             return

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from sagas.incoming import PauseSaga, ResumeSaga
-from tests.simulation.tables import PLAIN
+from sagas.incoming import PauseSaga, ResumeSaga, SkipStep
+from tests.simulation.tables import PLAIN, WAITING
 from tests.simulation.world import NOON
-from tests.unit.sagas.by_hand import lift, pass_deadline, status, world_of
+from tests.unit.sagas.by_hand import lift, out, pass_deadline, refuse, say, status, world_of
 
 
 def test_a_deadline_stands_still_for_exactly_as_long_as_a_switch_is_set():
@@ -85,3 +85,15 @@ def test_a_step_goes_on_though_its_switch_was_lifted_while_its_saga_was_paused()
     assert not world.saga.is_withheld
     pass_deadline(world)
     assert status(world, "a") == "undoing"
+
+
+def test_a_skipped_step_that_was_refused_after_all_keeps_nobody_waiting_though_a_switch_held_its_undoing():
+    world = world_of(WAITING)
+    world.act(SkipStep("a"))
+    world.set_switch("a")
+    say(world, "word", is_refused=True)
+    assert (world.saga.is_withheld, out(world)) == (True, ["DoA"])
+
+    refuse(world, "a")
+
+    assert world.saga.status == "cancelled"
