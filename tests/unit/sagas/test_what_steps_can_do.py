@@ -1,11 +1,9 @@
 """Each thing that a step may be, by itself: beside others, waiting, pausing, asking, skipped, held back."""
 
-import pytest
-
 from sagas.actions import refusal_of
-from sagas.definition import Exhausted, Pause, Saga, Step, Wait
+from sagas.definition import Exhausted, Saga, Wait
 from sagas.incoming import CancelSaga, MarkUndone, PauseSaga, ResumeSaga, RetryStep, SkipStep
-from tests.simulation.tables import ASKING, BEGUN, PLAIN, START, WAITING, WIDE, event, step
+from tests.simulation.tables import ASKING, BEGUN, PLAIN, WAITING, WIDE, event, step
 from tests.unit.sagas.by_hand import answer, out, pass_deadline, refuse, say, status, world_of
 
 
@@ -173,33 +171,3 @@ def test_a_stuck_compensation_is_retried_or_marked_by_hand():
     assert status(world, "start") == "undoing"
     assert world.act(MarkUndone("start"))
     assert (status(world, "start"), world.saga.status) == ("mended", "cancelled")
-
-
-@pytest.mark.parametrize(
-    ("steps", "problem"),
-    [
-        ((step("a"), step("a")), "two steps have the same name"),
-        ((step("a", after=("b",)), step("b")), "is no step above it"),
-        ((START, Step("b", undo=None, done=event("BDone"))), "needs both a command and its `done`"),
-        ((Wait("w", done=event("WordGiven")),), "needs `done` and a `deadline`"),
-        ((Pause("p"),), "it must be more than 0"),
-        ((step("a", deadline=0.0),), "the deadline of step 'a' is 0.0 s"),
-        ((step("a", repeats=-1),), "-1 times"),
-    ],
-)
-def test_a_table_that_cannot_be_carried_out_says_why(steps, problem):
-    from sagas.errors import InvalidDefinition
-
-    with pytest.raises(InvalidDefinition, match=problem):
-        Saga("s", 1, BEGUN, "order", steps)
-
-
-def test_nothing_runs_beside_the_pivot_and_nothing_is_refused_after_it():
-    from sagas.errors import InvalidDefinition
-    from tests.simulation.tables import last, pivot
-
-    with pytest.raises(InvalidDefinition, match="runs beside the pivot 'p'"):
-        Saga("s", 1, BEGUN, "order", (step("a"), step("b", after=("a",)), pivot("p", after=("a",))))
-    with pytest.raises(InvalidDefinition, match="nothing is refused or undone"):
-        Saga("s", 1, BEGUN, "order", (pivot("p"), step("z")))
-    assert Saga("s", 1, BEGUN, "order", (pivot("p"), last("z"))).pivot_position == 0
