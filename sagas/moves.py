@@ -20,6 +20,9 @@ from sagas.state import (
 )
 from sagas.switches import Switch, is_set, time_held
 
+_KEEPS_GOING = (*IN_FLIGHT, *COMPENSATION_IS_AWAITED)
+"""A saga that has turned round ends when none of its steps is so."""
+
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
     """A command to be sent. Repeated with the same step, try and direction it has the same idempotency key.
@@ -102,14 +105,10 @@ class Moves:
         for position, is_compensation in list(self._ready()):
             if not self._is_held_back(position, is_compensation=is_compensation):
                 self._set_out(position, is_compensation=is_compensation)
-        statuses = [state.status for state in self._steps]
         if self._saga.status is SagaStatus.RUNNING:
-            if all(status in SATISFIED for status in statuses):
+            if all(state.status in SATISFIED for state in self._steps):
                 self._finish(SagaStatus.COMPLETED)
-        elif not any(
-            state.is_to_be_undone or state.status in (*IN_FLIGHT, *COMPENSATION_IS_AWAITED)
-            for state in self._steps
-        ):
+        elif not any(state.is_to_be_undone or state.status in _KEEPS_GOING for state in self._steps):
             self._finish(SagaStatus.CANCELLED)
 
     def _ready(self) -> Iterator[tuple[int, bool]]:

@@ -49,8 +49,8 @@ def run(seed: int) -> list[World]:
         for world in worlds:
             world.start()
         trouble = random.random() * 0.5
-        for _ in range(random.randrange(MOST_TURNS) * len(worlds)):
-            world = worlds[random.randrange(len(worlds))]
+        for _ in range(int(random.random() * MOST_TURNS) * len(worlds)):
+            world = worlds[0] if len(worlds) == 1 else random.choice(worlds)
             if not (world.saga.is_final and not world.commands):
                 turn(world, worlds, random, trouble=trouble)
         come_to_rest(worlds, random)
@@ -86,7 +86,7 @@ def turn(world: World, worlds: list[World], random: Random, *, trouble: float) -
 
 
 def _interfere(world: World, worlds: list[World], random: Random) -> None:
-    match random.randrange(11):
+    match int(random.random() * 11):
         case 0 | 1:
             _let_time_pass(world, random)
         case 2:

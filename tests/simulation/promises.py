@@ -61,7 +61,8 @@ class Witness:
             )
         elif isinstance(incoming, DeadlinePassed) and before.paused_at is None:
             self._check_overdue(before, decision, now=now, switches=switches)
-        self._check(saga.paused_at is None or not decision.sendings, "a paused saga has sent something")
+        if saga.paused_at is not None and decision.sendings:
+            raise BrokenPromise("a paused saga has sent something")
         for sending in decision.sendings:
             self._check_switches(sending, switches)
             self._check_sending(saga, sending)
@@ -72,8 +73,8 @@ class Witness:
                 )
                 self._check(not is_a_persons, f"{sending.step} was a person's, and was sent by itself")
         self._check_state(saga)
-        due = saga.next_deadline()
         if isinstance(incoming, DeadlinePassed):
+            due = saga.next_deadline()
             self._check(
                 due is None or due > now, "it has looked at the clock, and would have to again at once"
             )
@@ -141,8 +142,8 @@ class Witness:
             self._check(saga.status is SagaStatus.RUNNING, f"{name} was sent by a saga that is {saga.status}")
             self._check(not self._undoings[name], f"{name} was sent, and is being undone")
             for other in self._definition.ancestors[position]:
-                state = saga.steps[other]
-                self._check(state.status in SATISFIED, f"{name} was sent before {state.name}")
+                if saga.steps[other].status not in SATISFIED:
+                    raise BrokenPromise(f"{name} was sent before {saga.steps[other].name}")
             return
         self._seen["compensation"] += 1
         self._undoings[name] += 1
@@ -182,17 +183,18 @@ class Witness:
     # How it is.
 
     def _check_state(self, saga: SagaState) -> None:
+        waits = False
         for step in saga.steps:
             if (step.status in HAS_A_DEADLINE) != (step.deadline_at is not None):
                 raise BrokenPromise(f"{step.name} is {step.status} with the deadline {step.deadline_at}")
-            if step.is_frozen and step.status not in HAS_A_DEADLINE:
+            if step.is_frozen and step.deadline_at is None:
                 raise BrokenPromise(f"{step.name} is {step.status}, and its deadline stands still")
+            waits = waits or step.status in NEEDS_A_PERSON
         if saga.is_final:
             is_idle = saga.next_deadline() is None and not saga.is_withheld and not saga.under_way()
             self._check(is_idle and saga.finished_at is not None, "it has ended, and waits for something")
         else:
             self._check(saga.finished_at is None, "it has a time of its end, and goes on")
-            waits = any(step.status in NEEDS_A_PERSON for step in saga.steps)
             self._check(saga.needs_a_person == waits, "nobody is told that it waits for a person")
 
     # Time: how long it had to wait, less what stood still.
@@ -201,6 +203,8 @@ class Witness:
         self, before: SagaState, incoming: Incoming, decision: Decision, *, now: datetime
     ) -> None:
         for old, state in zip(before.steps, decision.saga.steps, strict=True):
+            if state is old:
+                continue
             if state.deadline_at is None or state.sent_at is None:
                 if old.deadline_at is not None:
                     self._patience.pop(state.name, None)
