@@ -88,14 +88,15 @@ def decide(
     Raises `ActionRefused` for what people cannot do to the saga as it is.
     """
     turn = Turn(definition, saga, now, policy, switches)
+    if isinstance(incoming, Action):
+        refusal = refusal_of(definition, saga, incoming, switches)
+        if refusal is not None:
+            raise ActionRefused(refusal)
+        turn.act(incoming)
+        return turn.decision()
+    if saga.is_final:
+        return Decision(saga, ())
     match incoming:
-        case PauseSaga() | ResumeSaga() | RetryStep() | SkipStep() | CancelSaga() | MarkUndone():
-            refusal = refusal_of(definition, saga, incoming, switches)
-            if refusal is not None:
-                raise ActionRefused(refusal)
-            turn.act(incoming)
-        case _ if saga.is_final:
-            return Decision(saga, ())
         case Started():
             turn.start(incoming.event)
         case Replied():

@@ -114,17 +114,15 @@ class Moves:
     def _ready(self) -> Iterator[tuple[int, bool]]:
         """The steps that may begin or be undone now, each with whether it is to be undone."""
         if self._saga.status is SagaStatus.RUNNING:
+            satisfied = {i for i, state in enumerate(self._steps) if state.status in SATISFIED}
             for position, state in enumerate(self._steps):
-                if state.status is StepStatus.PENDING and all(
-                    self._steps[before].status in SATISFIED for before in self._definition.ancestors[position]
-                ):
+                if state.status is StepStatus.PENDING and self._definition.ancestors[position] <= satisfied:
                     yield position, False
         elif self._saga.status is SagaStatus.COMPENSATING:
+            waited_for = {i for i, state in enumerate(self._steps) if self._keeps_waiting(state)}
             for position in reversed(range(len(self._steps))):
-                if self._steps[position].is_to_be_undone and not any(
-                    self._keeps_waiting(self._steps[after])
-                    for after in self._definition.descendants[position]
-                ):
+                is_free = self._definition.descendants[position].isdisjoint(waited_for)
+                if is_free and self._steps[position].is_to_be_undone:
                     yield position, True
 
     @staticmethod

@@ -37,14 +37,15 @@ class Failed(AssertionError):
         return Failed, (self.seed, self.problem, self.trace)
 
 
-def run(seed: int) -> list[World]:
-    """Live through one history, of one saga or of two beside each other; raises `Failed`."""
+def run(seed: int, seen: Counter[str] | None = None) -> list[World]:
+    """Live through one history, of one saga or of two beside each other, and count what is seen; raises `Failed`."""
+    seen = Counter() if seen is None else seen
     random = Random(seed)
     clock = Clock()
-    worlds = [World(TABLES[seed % len(TABLES)], random, clock)]
+    worlds = [World(TABLES[seed % len(TABLES)], random, clock, seen)]
     if random.random() < 0.1:
-        worlds.append(World(random.choice(TABLES), random, clock))
-        worlds[0].seen["two sagas"] += 1
+        worlds.append(World(random.choice(TABLES), random, clock, seen))
+        seen["two sagas"] += 1
     try:
         for world in worlds:
             world.start()
@@ -199,6 +200,5 @@ def run_many(first: int, histories: int) -> Counter[str]:
     """Live through so many histories from this seed on; what was seen in them, counted. Raises `Failed`."""
     seen: Counter[str] = Counter()
     for seed in range(first, first + histories):
-        for world in run(seed):
-            seen.update(world.seen)
+        run(seed, seen)
     return seen

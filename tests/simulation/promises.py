@@ -137,7 +137,8 @@ class Witness:
         known = self._said.setdefault((name, sending.is_compensation), sending.command)
         self._check(known == sending.command, f"{name} is repeated with another content under its key")
         if not sending.is_compensation:
-            self._seen["repeated"] += self._actions[name] > 0
+            if name in self._actions:
+                self._seen["repeated"] += 1
             self._actions[name] += 1
             self._check(saga.status is SagaStatus.RUNNING, f"{name} was sent by a saga that is {saga.status}")
             self._check(not self._undoings[name], f"{name} was sent, and is being undone")
@@ -149,7 +150,8 @@ class Witness:
         self._undoings[name] += 1
         self._check_undoing(position, saga, is_first=self._undoings[name] == 1)
         undoing = [s for s in saga.steps if s.status is StepStatus.UNDOING and s.sendings == 1]
-        self._seen["parallel compensations"] += len(undoing) > 1
+        if len(undoing) > 1:
+            self._seen["parallel compensations"] += 1
 
     def _check_undoing(self, position: int, saga: SagaState, *, is_first: bool) -> None:
         step = self._definition.steps[position]

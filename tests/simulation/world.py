@@ -58,13 +58,19 @@ class Clock:
 class World:
     """One saga and all around it. `random` decides whatever can be one way or another."""
 
-    def __init__(self, definition: Saga, random: Random, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        definition: Saga,
+        random: Random,
+        clock: Clock | None = None,
+        seen: Counter[str] | None = None,
+    ) -> None:
         self.definition = definition
         self.random = random
         self.clock = clock or Clock()
         self.id = self._uuid()
         self.saga: SagaState = begin(definition, self.id)
-        self.seen: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter() if seen is None else seen
         self.services = Services(definition, random)
         self.witness = Witness(definition, self.seen)
         self.commands: list[Sending] = []
@@ -89,7 +95,8 @@ class World:
         self._story.append((now, incoming, decision.saga, decision.sendings))
         self.witness.look(before, incoming, decision, now=now, switches=switches)
         self.commands += decision.sendings
-        self.seen["withheld"] += decision.saga.is_withheld
+        if decision.saga.is_withheld:
+            self.seen["withheld"] += 1
 
     def act(self, action: Action) -> bool:
         """A person wants this; False where it is refused, as it was said that it would be."""
@@ -199,8 +206,8 @@ class World:
         kind = step.refused if is_refused and step.refused else step.done
         assert kind is not None
         self.seen["outside"] += 1
-        is_early = self.saga.steps[self.definition.positions[name]].status is StepStatus.PENDING
-        self.seen["outside early"] += is_early
+        if self.saga.steps[self.definition.positions[name]].status is StepStatus.PENDING:
+            self.seen["outside early"] += 1
         self._post(Happened(example(kind)))
 
     def set_switch(
