@@ -66,7 +66,10 @@ def cancel(request: HttpRequest, order_id: UUID) -> HttpResponseBase:
         "total": money(found.total_amount, found.currency),
         "problem": problem,
     }
-    return _private(page(request, "orders/cancel.html", context, status=409 if problem else 200))
+    response = _private(page(request, "orders/cancel.html", context, status=409 if problem else 200))
+    # A form's origin is told only where its page may be told: to ourselves, and to nobody else.
+    response["Referrer-Policy"] = "same-origin"
+    return response
 
 
 @require_safe

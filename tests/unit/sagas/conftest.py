@@ -7,7 +7,7 @@ import pytest
 
 from contracts.message import Command, Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
-from sagas.checkout import CHECKOUT
+from sagas.checkout import CHECKOUT_1 as CHECKOUT
 from sagas.decide import Incoming, begin, decide
 from sagas.incoming import Action, DeadlinePassed, Replied, Started
 from sagas.moves import Policy, Sending

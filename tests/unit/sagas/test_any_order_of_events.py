@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from contracts.message import Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
-from sagas.checkout import CHECKOUT
+from sagas.checkout import CHECKOUT_1 as CHECKOUT
 from sagas.decide import Incoming, begin, decide
 from sagas.incoming import DeadlinePassed, Replied, Started
 from sagas.moves import Policy, Sending

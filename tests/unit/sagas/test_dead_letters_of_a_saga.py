@@ -8,7 +8,7 @@ from contracts.billing import CapturePayment, VoidPayment
 from contracts.inventory import ReleaseStock, ReserveStock, StockReserved
 from contracts.orders import CancelOrder, OrderPlaced
 from contracts.shipping import BookShipment, CancelShipment
-from sagas.checkout import CHECKOUT
+from sagas.checkout import CHECKOUT_1 as CHECKOUT
 from sagas.definition import Exhausted, Pivot, Saga, Step
 from sagas.errors import InvalidDefinition
 from sagas.incoming import RetryStep

@@ -7,7 +7,7 @@ import msgspec
 from contracts.billing import AuthorizePayment
 from messaging.handling import handlers_of
 from messaging.policies import RetryPolicy
-from sagas.checkout import CHECKOUT
+from sagas.checkout import CHECKOUT_1 as CHECKOUT
 from sagas.policy_checks import check_retry_policies, overlong_steps
 
 
