@@ -78,7 +78,7 @@ def test_orders_wait_while_a_service_is_held_back_and_go_on_when_the_switch_is_l
     other.close()
 
     page.bring_to_front()
-    expect(page.get_by_text("Everything was done.").first).to_be_visible(timeout=30 * SECONDS)
+    expect(page.locator("#saga").get_by_text("Everything was done.")).to_be_visible(timeout=30 * SECONDS)
     assert page.evaluate("window.wasNotReloaded") is True
     keep_picture(page, "sagas-4-done")
     shop.settle(*orders)
@@ -116,7 +116,7 @@ def test_an_order_that_cannot_be_finished_is_seen_understood_and_undone(
     keep_picture(page, "sagas-7-cancel")
     page.get_by_role("button", name="Cancel the saga").click()
 
-    expect(page.get_by_text("It ended undone")).to_be_visible(timeout=30 * SECONDS)
+    expect(page.locator("#saga").get_by_text("It ended undone")).to_be_visible(timeout=30 * SECONDS)
     expect(page.get_by_text("The carrier will not take it").first).to_be_visible()
     keep_picture(page, "sagas-8-undone")
     assert Order.objects.get(id=order.id).status == "cancelled"
