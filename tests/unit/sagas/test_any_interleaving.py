@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sagas.incoming import CancelSaga, MarkUndone, PauseSaga, ResumeSaga, RetryStep, SkipStep
 from sagas.switches import SwitchKind
 from tests.databases import ROOT
-from tests.simulation.histories import come_to_rest, mend, run_many
+from tests.simulation.histories import ABOUT, come_to_rest, mend, run_many
 from tests.simulation.tables import TABLES
 from tests.simulation.world import Clock, World
 
@@ -82,11 +82,16 @@ class AnyInterleaving(RuleBasedStateMachine):
     def a_person_acts(self, which, action):
         self.world(which).act(action)
 
-    @rule(which=places, place=places, kind=st.sampled_from(SwitchKind), is_about_undo=st.booleans())
-    def a_switch_is_set(self, which, place, kind, is_about_undo):
+    @rule(
+        which=places,
+        place=places,
+        kind=st.sampled_from(SwitchKind),
+        about=st.sampled_from(ABOUT),
+    )
+    def a_switch_is_set(self, which, place, kind, about):
         world = self.world(which)
         name = world.definition.steps[place % len(world.definition.steps)].name
-        world.set_switch(name, kind, is_about_undo=is_about_undo)
+        world.set_switch(name, kind, about=about)
 
     @precondition(lambda self: self.clock.is_anything_held)
     @rule(place=places)
