@@ -16,7 +16,6 @@ from messaging.breaker import Asking
 from messaging.calls import Begun
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import LeaseLost, PermanentError
-from messaging.failpoints import failpoint
 from messaging.handling import QuestionHandler
 from messaging.metrics import Outcome
 from messaging.settlement import CallFailed
@@ -38,7 +37,6 @@ def run(handler: QuestionHandler, question: Message, *, envelope: Envelope) -> O
         if begun is None:
             report_replay(envelope, work=work)
             return Outcome.HANDLED
-    failpoint("question.started")
     is_answered = False
     try:
         outcome = handler.find(action)
@@ -114,7 +112,6 @@ def _store(
         else:
             _answer(handler.conclude(question, outcome), own, action, envelope=envelope, work=work)
         report_replay(envelope, work=work)
-        failpoint("question.concluded")
 
 
 def _answer(event: Event, *keys: str, envelope: Envelope, work: UnitOfWork) -> None:

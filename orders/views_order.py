@@ -58,7 +58,7 @@ def cancel(request: HttpRequest, order_id: UUID) -> HttpResponseBase:
             problem = str(error)
         else:
             return _private(HttpResponseRedirect(reverse("orders:order", args=[order_id])))
-    elif found.status != Order.Status.CONFIRMED:
+    elif not found.can_be_cancelled:
         return _private(HttpResponseRedirect(reverse("orders:order", args=[order_id])))
     context = {
         "order": found,
