@@ -274,7 +274,9 @@ class Turn(Moves):
     def _is_saga_overdue(self, overdue: Sequence[str] | None) -> bool:
         if self._saga.status is not SagaStatus.RUNNING or self._saga.deadline_at is None:
             return False
-        return "" in overdue if overdue is not None else self._saga.deadline_at <= self._now
+        if overdue is not None:
+            return "" in overdue
+        return self._saga.stopped_at is None and self._saga.deadline_at <= self._now
 
     def _miss_deadline(self, position: int) -> None:
         state, step = self._steps[position], self._definition.steps[position]

@@ -84,6 +84,7 @@ class Moves:
 
     def decision(self) -> Decision:
         is_withheld = self._waits_for_switches()
+        self._stop_or_go_on_counting(is_withheld=is_withheld)
         saga = msgspec.structs.replace(self._saga, steps=tuple(self._steps), is_withheld=is_withheld)
         return Decision(saga, tuple(self._sendings), tuple(self._missed))
 
@@ -97,6 +98,24 @@ class Moves:
                 )
             )
         )
+
+    def _stop_or_go_on_counting(self, *, is_withheld: bool) -> None:
+        """The saga's own deadline stands still while something is withheld, unless it was over before."""
+        saga = self._saga
+        if saga.deadline_at is None:
+            if saga.stopped_at is not None:
+                self._become(stopped_at=None)
+            return
+        is_stopped = (
+            is_withheld
+            and saga.paused_at is None
+            and (saga.stopped_at is not None or saga.deadline_at > self._now)
+        )
+        if is_stopped and saga.stopped_at is None:
+            self._become(stopped_at=self._now)
+        elif saga.stopped_at is not None and not is_stopped:
+            stood_still = self._now - saga.stopped_at
+            self._become(stopped_at=None, deadline_at=saga.deadline_at + stood_still)
 
     def go_on(self) -> None:
         """Begin whatever may begin now, or undo what may be undone now, and end the saga where nothing is left."""

@@ -21,6 +21,7 @@ MOST_TURNS = 40
 LAST = 400
 """Turns after which a history that is left to itself must have come to rest."""
 KINDS = tuple(SwitchKind)
+ABOUT = ("command", "undo", "ask")
 
 
 class Failed(AssertionError):
@@ -69,8 +70,11 @@ def run(seed: int, seen: Counter[str] | None = None) -> list[World]:
 
 def turn(world: World, worlds: list[World], random: Random, *, trouble: float) -> None:
     """One thing happens; with the probability `trouble` it is one that nobody wants."""
-    if random.random() < trouble:
+    chance = random.random()
+    if chance < trouble:
         _interfere(world, worlds, random)
+    elif chance > 0.95:
+        _let_time_pass(world, random)
     elif world.mail and (not world.commands or random.random() < 0.5):
         place = int(random.random() * len(world.mail))
         chance = random.random()
@@ -119,7 +123,7 @@ def set_or_lift(worlds: list[World], world: World, random: Random) -> None:
     held = [switch for switch in world.clock.switches if switch.lifted_at is None]
     if len(held) < 2 and random.random() < 0.5:
         state = random.choice(world.saga.steps)
-        world.set_switch(state.name, random.choice(KINDS), is_about_undo=random.random() < 0.4)
+        world.set_switch(state.name, random.choice(KINDS), about=random.choice(ABOUT))
     elif held:
         _lift(worlds, world, [random.choice(held)])
 

@@ -10,7 +10,16 @@ from datetime import datetime, timedelta
 
 from contracts.message import Command
 from sagas.definition import Saga, Step, Wait
-from sagas.incoming import DeadlinePassed, Happened, Incoming, MarkUndone, Replied, ResumeSaga, RetryStep
+from sagas.incoming import (
+    DeadlinePassed,
+    Happened,
+    Incoming,
+    MarkUndone,
+    Replied,
+    ResumeSaga,
+    RetryStep,
+    Started,
+)
 from sagas.moves import Decision, Sending
 from sagas.state import (
     HAS_A_DEADLINE,
@@ -42,6 +51,9 @@ class Witness:
         self._patience: dict[str, tuple[StepStatus, datetime, timedelta]] = {}
         """Step to its state, since when, and how long it may stay so."""
         self._pauses: list[tuple[datetime, datetime]] = []
+        self._withheld: list[tuple[datetime, datetime]] = []
+        """When a pause switch held something back; the last may go on still."""
+        self._began_at: datetime | None = None
 
     def look(
         self,
@@ -61,6 +73,8 @@ class Witness:
             )
         elif isinstance(incoming, DeadlinePassed) and before.paused_at is None:
             self._check_overdue(before, decision, now=now, switches=switches)
+            if before.deadline_at is not None and before.status is SagaStatus.RUNNING:
+                self._check_own_deadline(before, decision, now)
         if saga.paused_at is not None and decision.sendings:
             raise BrokenPromise("a paused saga has sent something")
         for sending in decision.sendings:
@@ -81,6 +95,12 @@ class Witness:
         if isinstance(incoming, ResumeSaga) and before.paused_at is not None:
             self._check_resumed(saga, switches)
             self._pauses.append((before.paused_at, now))
+        if isinstance(incoming, Started):
+            self._began_at = now
+        if saga.is_withheld and not before.is_withheld:
+            self._withheld.append((now, now))
+        elif before.is_withheld:
+            self._withheld[-1] = (self._withheld[-1][0], now)
         self._note_patience(before, incoming, decision, now=now)
 
     def check_the_end(self, saga: SagaState, effects: dict[str, str]) -> None:
@@ -255,6 +275,28 @@ class Witness:
                 commands = [command for command in (step.command, step.undo, step.ask) if command]
                 is_held = any(self._is_meant(s, step, command) for s in held for command in commands)
                 self._check(is_held, f"{state.name} stands still for ever")
+
+    def _check_own_deadline(self, before: SagaState, decision: Decision, now: datetime) -> None:
+        """The time for the whole stands still while something is withheld, or a person has stopped it."""
+        assert self._began_at is not None and self._definition.deadline is not None
+        due, counted = self._began_at + timedelta(seconds=self._definition.deadline), self._began_at
+        is_held = False
+        for start, end in sorted([*self._pauses, *self._withheld]):
+            if start >= due:
+                break
+            is_held = is_held or (before.is_withheld and (start, end) == self._withheld[-1])
+            end = now if is_held else end
+            if end > counted:
+                due += end - max(start, counted)
+                counted = end
+        is_due, is_missed = due <= now and not is_held, "" in decision.missed
+        if is_due != is_missed:
+            raise BrokenPromise(
+                f"its time was to be over at {due:%H:%M:%S.%f}, and was found so: {is_missed}"
+            )
+        is_running = decision.saga.deadline_at is not None and not decision.saga.is_withheld
+        if is_running and decision.saga.deadline_at != due:
+            raise BrokenPromise(f"its time is over at {decision.saga.deadline_at}, which was to be {due}")
 
     def _stood_still(
         self, state: StepState, since: datetime, now: datetime, switches: Sequence[Switch]

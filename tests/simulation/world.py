@@ -210,12 +210,9 @@ class World:
             self.seen["outside early"] += 1
         self._post(Happened(example(kind)))
 
-    def set_switch(
-        self, name: str, kind: SwitchKind = SwitchKind.STEP, *, is_about_undo: bool = False
-    ) -> None:
-        """Hold back this step's commands, those of its service, or those of one type."""
-        step = self.definition.step(name)
-        command = step.undo if is_about_undo else step.command
+    def set_switch(self, name: str, kind: SwitchKind = SwitchKind.STEP, *, about: str = "command") -> None:
+        """Hold back this step, the service of its command (or its `undo` or `ask`), or that type only."""
+        command = getattr(self.definition.step(name), about)
         if command is None:
             return
         names = {

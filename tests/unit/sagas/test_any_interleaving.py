@@ -4,6 +4,7 @@ import subprocess
 import sys
 from random import Random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sagas.incoming import CancelSaga, MarkUndone, PauseSaga, ResumeSaga, RetryStep, SkipStep
 from sagas.switches import SwitchKind
 from tests.databases import ROOT
-from tests.simulation.histories import come_to_rest, mend, run_many
+from tests.simulation.histories import ABOUT, come_to_rest, mend, run_many
 from tests.simulation.tables import TABLES
 from tests.simulation.world import Clock, World
 
@@ -82,11 +83,16 @@ class AnyInterleaving(RuleBasedStateMachine):
     def a_person_acts(self, which, action):
         self.world(which).act(action)
 
-    @rule(which=places, place=places, kind=st.sampled_from(SwitchKind), is_about_undo=st.booleans())
-    def a_switch_is_set(self, which, place, kind, is_about_undo):
+    @rule(
+        which=places,
+        place=places,
+        kind=st.sampled_from(SwitchKind),
+        about=st.sampled_from(ABOUT),
+    )
+    def a_switch_is_set(self, which, place, kind, about):
         world = self.world(which)
         name = world.definition.steps[place % len(world.definition.steps)].name
-        world.set_switch(name, kind, is_about_undo=is_about_undo)
+        world.set_switch(name, kind, about=about)
 
     @precondition(lambda self: self.clock.is_anything_held)
     @rule(place=places)
@@ -116,6 +122,23 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 AnyInterleaving.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 test_any_interleaving = AnyInterleaving.TestCase
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_where_nobody_refuses_and_nothing_is_late_everything_is_done_and_nothing_sent_twice(table):
+    world = World(table, Random(0))
+    world.random.random = lambda: 0.99  # the last of what is under way comes first, and nobody refuses
+    world.start()
+    for step in table.waits():
+        world.say(step.name)
+        world.deliver_mail(0)
+
+    come_to_rest([world], world.random)
+
+    assert world.saga.status == "completed"
+    effective = {step.name for step in table.steps if step.command or step.undo}
+    assert world.services.effects == dict.fromkeys(effective, "kept")
+    assert world.seen["repeated"] == 0
 
 
 def test_two_thousand_seeded_histories_keep_every_promise():

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from sagas.incoming import PauseSaga, ResumeSaga, SkipStep
-from tests.simulation.tables import PLAIN, WAITING
+from tests.simulation.tables import ASKING, PLAIN, WAITING
 from tests.simulation.world import NOON
-from tests.unit.sagas.by_hand import lift, out, pass_deadline, refuse, say, status, world_of
+from tests.unit.sagas.by_hand import answer, lift, out, pass_deadline, refuse, say, status, world_of
 
 
 def test_a_deadline_stands_still_for_exactly_as_long_as_a_switch_is_set():
@@ -97,3 +97,46 @@ def test_a_skipped_step_that_was_refused_after_all_keeps_nobody_waiting_though_a
     refuse(world, "a")
 
     assert world.saga.status == "cancelled"
+
+
+def test_the_time_for_the_whole_stands_still_while_something_is_withheld():
+    world = world_of(ASKING)
+    assert world.saga.deadline_at == NOON + timedelta(seconds=500)
+    world.set_switch("b")
+    answer(world, "DoA")
+    assert (world.saga.is_withheld, world.saga.next_deadline()) == (True, None)
+    world.let_time_pass(1000)
+    world.look_at_the_clock()
+    assert world.saga.status == "running"
+
+    lift(world)
+
+    assert (out(world), world.saga.deadline_at) == (["DoB"], NOON + timedelta(seconds=1500))
+
+
+def test_the_time_for_the_whole_stands_still_once_while_it_is_withheld_and_paused():
+    world = world_of(ASKING)
+    world.set_switch("b")
+    answer(world, "DoA")
+    world.let_time_pass(10)
+    world.act(PauseSaga())
+    world.let_time_pass(10)
+    world.act(ResumeSaga())
+    world.let_time_pass(10)
+
+    lift(world)
+
+    assert world.saga.deadline_at == NOON + timedelta(seconds=530)
+
+
+def test_a_time_for_the_whole_that_is_over_does_not_stand_still_any_more():
+    world = world_of(ASKING)
+    answer(world, "DoA")
+    world.deliver_command(0)
+    world.set_switch("p")
+    world.let_time_pass(600)
+    world.deliver_mail(0)
+
+    world.look_at_the_clock()
+
+    assert world.saga.reason == "saga_overdue"
