@@ -69,7 +69,16 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         "upright_diagram": diagram.drawing(table, state.steps, is_upright=True) if table else "",
         "timeline": timeline.chart(found, begin=saga.started_at, end=saga.finished_at or now),
         "steps": [
-            _step(table, step, position, loaded, locked.switches, request=request, letters=states, is_hidden=is_hidden)
+            _step(
+                table,
+                step,
+                position,
+                loaded,
+                locked.switches,
+                request=request,
+                letters=states,
+                is_hidden=is_hidden,
+            )
             for position, step in enumerate(state.steps)
         ],
         "steering": acts.offered(table, loaded, locked.switches, user=request.user) if table else [],
