@@ -17,7 +17,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.filling import NOTE, Sender
 from benchmarks.peers import saga_names
 from benchmarks.processes import cpu_seconds
-from benchmarks.saga_messages import SERVICES, OrderTaken, OrderTakenInBatch
+from benchmarks.saga_messages import SERVICES, OrderTaken, OrderTakenInBatch, Start
 from benchmarks.stage import COUNTERS, Place, Running, Stage, wait_while_running
 from messaging.envelope import new_message_id
 
@@ -100,7 +100,13 @@ class Carrier:
             seconds = time.perf_counter() - began
             self.spent.append(1000 * (self._cpu() - used) / len(given))
             for step, value, versions in ask(_EFFECTS):
-                _make_sure(step, each[step], len(given), value - before[step][0], versions - before[step][1])
+                make_sure_of_effects(
+                    step,
+                    each[step],
+                    sagas=len(given),
+                    value=value - before[step][0],
+                    changes=versions - before[step][1],
+                )
             return len(given) / seconds
         finally:
             observer.close()
@@ -109,18 +115,17 @@ class Carrier:
         return sum(cpu_seconds(process.process.pid) for process in self.processes)
 
 
-def _make_sure(step: str, each: tuple[int, int], count: int, value: int, versions: int) -> None:
-    if (value, versions) != (each[0] * count, each[1] * count):
+def make_sure_of_effects(step: str, each: tuple[int, int], *, sagas: int, value: int, changes: int) -> None:
+    """`each` is what one saga adds to the sum and to the versions of this step's rows. Raises `BenchmarkError`."""
+    if (value, changes) != (each[0] * sagas, each[1] * sagas):
         raise BenchmarkError(
-            f"After {count} sagas the rows of {step} have changed {versions} times by {value} in all, "
-            f"not {each[1] * count} times by {each[0] * count}."
+            f"After {sagas} sagas the rows of {step} have changed {changes} times by {value} in all, "
+            f"not {each[1] * sagas} times by {each[0] * sagas}: an effect is missing, or was made twice."
         )
 
 
 @contextmanager
-def makegood(
-    stage: Stage, place: Place
-) -> Iterator[dict[type[OrderTaken] | type[OrderTakenInBatch], Carrier]]:
+def makegood(stage: Stage, place: Place) -> Iterator[dict[Start, Carrier]]:
     """Relay, orchestrator and one worker for each service; they carry out both kinds of sagas."""
     with ExitStack() as stack:
         processes = [
@@ -165,7 +170,7 @@ def wait_for_consumers(place: Place, processes: Sequence[Running], *, workers: i
     )
 
 
-def _taking(place: Place, kind: type[OrderTaken] | type[OrderTakenInBatch]) -> Callable[[list[Order]], None]:
+def _taking(place: Place, kind: Start) -> Callable[[list[Order]], None]:
     def start(given: list[Order]) -> None:
         Sender(place).send([kind(order_id=new_message_id(), **order) for order in given])
 

@@ -34,6 +34,9 @@ class OrderTakenInBatch(Event, frozen=True, kw_only=True):
     note: str
 
 
+Start = type[OrderTaken] | type[OrderTakenInBatch]
+
+
 class Reserve(Command, frozen=True, kw_only=True):
     wire_type: ClassVar[str] = "bench_inventory.reserve.v1"
     order_id: UUID

@@ -8,7 +8,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime
 
 from benchmarks.comparing import WARM_UP, Contender, Figure, Outcome, Series, in_turns, percentile, ratio
@@ -30,12 +30,14 @@ from benchmarks.saga_contenders import (
     wait_for_consumers,
     workers,
 )
-from benchmarks.saga_messages import BATCH, OrderTaken, OrderTakenInBatch
+from benchmarks.saga_messages import BATCH, OrderTaken, OrderTakenInBatch, Start
 from benchmarks.scale import Scale
 from benchmarks.stage import Place, Stage, wait_while_running
 
 ONE, MANY = "one by one", f"in batches of {BATCH}"
 CHAIN, CELERY_SAGA = "bare Celery chain", "celery-saga"
+SINGLE, DOUBLE = "one worker a service", "two workers a service"
+FEW, BESIDE = "few finished sagas", "very many"
 DBOS, DBOS_STEPS = "DBOS, each effect exactly once", "DBOS, plain steps"
 AT_LEAST_OF_DBOS = 2.0
 AT_LEAST_OF_DBOS_IN_BATCHES = 4.0
@@ -43,30 +45,35 @@ AT_LEAST_OF_CHAIN = 0.5
 AT_LEAST_BESIDE_A_MILLION = 0.8
 SHARE_OF_PEAK = 0.5
 SEED = 2026
-KINDS = {ONE: OrderTaken, MANY: OrderTakenInBatch}
+KINDS: Mapping[str, Start] = {ONE: OrderTaken, MANY: OrderTakenInBatch}
 SHARE_OF_BATCHES = 3
 """In batches there are so many times as many sagas in a turn, so that a turn lasts about as long."""
 
 
 def measure(stage: Stage, scale: Scale) -> Outcome:
-    place = stage.place("small")
-    place.query(EMPTY)
-    with ExitStack() as stack:
-        carriers = _all_carriers(stage, place, stack)
-        happy = in_turns(_contenders(carriers, scale), turns=scale.turns, longest=scale.longest * 1.2)
-        spent = {name: statistics.median(carrier.spent) for name, carrier in carriers.items()}
-        undone = in_turns(
-            _contenders(carriers, scale, is_deliverable=False),
-            turns=max(1, scale.turns - 2),
-            longest=scale.longest * 0.8,
-        )
-    with makegood(stage, place) as ours:
+    small, large = stage.place("small"), stage.place("large")
+    for place in (small, large):
+        place.query(EMPTY)
+    with makegood(stage, small) as ours:
+        carriers = {name: ours[kind] for name, kind in KINDS.items()}
+        with ExitStack() as stack:
+            everybody = {**carriers, **_peers(stage, small, stack)}
+            happy = in_turns(_contenders(everybody, scale), turns=scale.turns, longest=scale.longest * 1.2)
+            spent = {name: statistics.median(carrier.spent) for name, carrier in everybody.items()}
+            undone = in_turns(
+                _contenders(everybody, scale, is_deliverable=False),
+                turns=max(1, scale.turns - 2),
+                longest=scale.longest * 0.8,
+            )
         waits = {
-            name: _latency(stage, ours[kind], kind.__name__, peak=happy[name].median, scale=scale)
+            name: _latency(stage, carriers[name], kind.__name__, peak=happy[name].median, scale=scale)
             for name, kind in KINDS.items()
         }
-        growth = _growth(stage, place, ours, scale)
-    beside, filled = _beside_a_million(stage, scale)
+        growth = _growth(stage, small, carriers, scale)
+        with makegood(stage, large) as others:
+            beside, filled = _beside_a_million(
+                {FEW: carriers, BESIDE: {name: others[kind] for name, kind in KINDS.items()}}, scale
+            )
     return Outcome(
         figures=(
             *(
@@ -97,7 +104,7 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
                 Figure(
                     "sagas",
                     f"two workers a service against one, {name}",
-                    ratio(*_pair(growth, name, "two", "one")),
+                    ratio(*_pair(growth, name, DOUBLE, SINGLE)),
                 )
                 for name in KINDS
             ),
@@ -105,7 +112,7 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
                 Figure(
                     "sagas",
                     f"beside {scale.finished_sagas:,} finished against few, {name}",
-                    ratio(*_pair(beside, name, "many", "few")),
+                    ratio(*_pair(beside, name, BESIDE, FEW)),
                     target=AT_LEAST_BESIDE_A_MILLION,
                 )
                 for name in KINDS
@@ -116,7 +123,11 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
             **{f"undone, {name}": series for name, series in undone.items()},
             **{f"workers: {name}": series for name, series in growth.items()},
             **{f"finished: {name}": series for name, series in beside.items()},
-            **{f"start to end, {name}, ms": Series(tuple(waited)) for name, waited in waits.items()},
+            **{
+                f"start to end, {name}, p{share}, ms": Series((percentile(waited, share / 100),))
+                for name, waited in waits.items()
+                for share in (50, 90, 95, 99)
+            },
         },
         settings={
             "sagas": scale.sagas,
@@ -132,17 +143,17 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
     )
 
 
-def _all_carriers(stage: Stage, place: Place, stack: ExitStack) -> dict[str, Carrier]:
-    ours = stack.enter_context(makegood(stage, place))
-    carriers = {name: ours[kind] for name, kind in KINDS.items()}
+def _peers(stage: Stage, place: Place, stack: ExitStack) -> dict[str, Carrier]:
+    """Those whose virtualenvs are there; they run until the stack is closed."""
+    peers: dict[str, Carrier] = {}
     if stage.has_peers:
-        carriers[CHAIN] = stack.enter_context(bare_chain(stage, place))
+        peers[CHAIN] = stack.enter_context(bare_chain(stage, place))
     if (python := stage.python_of_peer("celery-saga")) is not None:
-        carriers[CELERY_SAGA] = stack.enter_context(celery_saga(stage, place, python))
+        peers[CELERY_SAGA] = stack.enter_context(celery_saga(stage, place, python))
     if (python := stage.python_of_peer("dbos")) is not None:
-        carriers[DBOS] = stack.enter_context(dbos(stage, place, python, how=TRANSACTIONS))
-        carriers[DBOS_STEPS] = stack.enter_context(dbos(stage, place, python, how=STEPS))
-    return carriers
+        peers[DBOS] = stack.enter_context(dbos(stage, place, python, how=TRANSACTIONS))
+        peers[DBOS_STEPS] = stack.enter_context(dbos(stage, place, python, how=STEPS))
+    return peers
 
 
 def _contenders(
@@ -206,50 +217,38 @@ def _send(stage: Stage, place: Place, *, rate: float, count: int, kind: str) -> 
     return found
 
 
-def _growth(stage: Stage, place: Place, ours: Mapping[type, Carrier], scale: Scale) -> dict[str, Series]:
+def _growth(stage: Stage, place: Place, carriers: Mapping[str, Carrier], scale: Scale) -> dict[str, Series]:
     """The second workers are there for their turns only: a worker that is stopped would keep what it was given."""
     found: dict[str, list[float]] = {}
-    contenders = {
-        name: ours[kind].contender(scale.sagas * (SHARE_OF_BATCHES if name == MANY else 1))
-        for name, kind in KINDS.items()
-    }
+    contenders = _contenders(carriers, scale)
     for _ in range(max(1, scale.turns - 2)):
         for name, contend in contenders.items():
-            found.setdefault(f"{name}, one", []).append(contend(1.0))
-        with _second_workers(stage, place, next(iter(ours.values()))):
+            found.setdefault(f"{name}, {SINGLE}", []).append(contend(1.0))
+        with workers(stage, place, name="second") as second:
+            wait_for_consumers(place, second, workers=2)
             for name, contend in contenders.items():
                 contend(WARM_UP)
-                found.setdefault(f"{name}, two", []).append(contend(1.0))
+                found.setdefault(f"{name}, {DOUBLE}", []).append(contend(1.0))
+        wait_for_consumers(place, (), workers=1)
     return {name: Series(tuple(values)) for name, values in found.items()}
 
 
-@contextmanager
-def _second_workers(stage: Stage, place: Place, carrier: Carrier) -> Iterator[None]:
-    with workers(stage, place, name="second") as second:
-        wait_for_consumers(place, second, workers=2)
-        yield
-    wait_for_consumers(place, carrier.processes, workers=1)
-
-
-def _beside_a_million(stage: Stage, scale: Scale) -> tuple[dict[str, Series], dict[str, object]]:
-    small, large = stage.place("small"), stage.place("large")
-    large.query(EMPTY)
-    with ExitStack() as stack:
-        carriers = {
-            size: stack.enter_context(makegood(stage, place))
-            for size, place in (("few", small), ("many", large))
-        }
-        began = time.monotonic()
-        carriers["many"][OrderTaken].carry_out(orders(1, is_deliverable=True))
-        fill_finished_sagas(large, scale.finished_sagas)
-        settle(large)
-        settle(small)
-        filled = time.monotonic() - began
-        contenders: dict[str, Contender] = {}
-        for size, ours in carriers.items():
-            for name, kind in KINDS.items():
-                count = scale.sagas * (SHARE_OF_BATCHES if name == MANY else 1)
-                contenders[f"{name}, {size}"] = ours[kind].contender(count)
-        series = in_turns(contenders, turns=scale.turns, longest=scale.longest)
-    size = large.query("SELECT pg_size_pretty(pg_database_size(current_database()))")[0][0]
+def _beside_a_million(
+    carriers: Mapping[str, Mapping[str, Carrier]], scale: Scale
+) -> tuple[dict[str, Series], dict[str, object]]:
+    """The rates beside few finished sagas and beside very many, in turns, and how the many came about."""
+    large = carriers[BESIDE][ONE]
+    began = time.monotonic()
+    large.carry_out(orders(1, is_deliverable=True))
+    fill_finished_sagas(large.place, scale.finished_sagas)
+    for place in (large.place, carriers[FEW][ONE].place):
+        settle(place)
+    filled = time.monotonic() - began
+    contenders = {
+        f"{name}, {size}": contend
+        for size, those in carriers.items()
+        for name, contend in _contenders(those, scale).items()
+    }
+    series = in_turns(contenders, turns=scale.turns, longest=scale.longest)
+    size = large.place.query("SELECT pg_size_pretty(pg_database_size(current_database()))")[0][0]
     return series, {"size of the database with them": size, "seconds to fill": round(filled)}
