@@ -91,11 +91,40 @@ class Gateway(Protocol):
     def refund(self, *, authorization: str, amount: Money, key: str) -> Refunded:
         """Give back captured money, never more than was captured."""
 
+    def find_authorization(self, *, key: str) -> Authorized | Declined | None:
+        """What an authorization with this key was answered; None where none was carried out."""
+
+    def find_capture(self, *, key: str) -> Captured | CaptureDeclined | None:
+        """What a capture with this key was answered; None where none was carried out."""
+
 
 class _Answer(msgspec.Struct, frozen=True):
     id: str = ""
     status: str = ""
     reason: str = ""
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What `GET /v1/operations/<key>` tells; without a status code, that there is nothing."""
+
+    response: _Answer = _Answer()
+    status_code: int = 0
+
+
+def _authorization(answer: _Answer) -> Authorized | Declined:
+    if answer.status == "declined":
+        return Declined(reason=answer.reason)
+    if answer.status == "authorized" and answer.id:
+        return Authorized(authorization=answer.id)
+    raise _unexpected_answer("an authorization", f"its status is {answer.status!r}, its id {answer.id!r}")
+
+
+def _capture(answer: _Answer) -> Captured | CaptureDeclined:
+    if answer.status == "refused":
+        return CaptureDeclined(reason=answer.reason)
+    if answer.status == "captured":
+        return Captured()
+    raise _unexpected_answer("a capture", f"its status is {answer.status!r}")
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -112,23 +141,19 @@ class HttpGateway:
 
     def authorize(self, *, token: str, amount: Money, reference: str, key: str) -> Authorized | Declined:
         body = {"token": token, "amount": amount.amount, "currency": amount.currency, "reference": reference}
-        answer = self._operate("authorizations", body, key=key)
-        if answer.status == "declined":
-            return Declined(reason=answer.reason)
-        if answer.status == "authorized" and answer.id:
-            return Authorized(authorization=answer.id)
-        raise _unexpected_answer(
-            "POST /v1/authorizations", f"its status is {answer.status!r}, its id {answer.id!r}"
-        )
+        return _authorization(self._operate("authorizations", body, key=key))
+
+    def find_authorization(self, *, key: str) -> Authorized | Declined | None:
+        found = self._find(key)
+        return None if found is None else _authorization(found)
+
+    def find_capture(self, *, key: str) -> Captured | CaptureDeclined | None:
+        found = self._find(key)
+        return None if found is None else _capture(found)
 
     def capture(self, *, authorization: str, amount: Money, key: str) -> Captured | CaptureDeclined:
         body = {"authorization": authorization, "amount": amount.amount, "currency": amount.currency}
-        answer = self._operate("captures", body, key=key)
-        if answer.status == "refused":
-            return CaptureDeclined(reason=answer.reason)
-        if answer.status == "captured":
-            return Captured()
-        raise _unexpected_answer("POST /v1/captures", f"its status is {answer.status!r}")
+        return _capture(self._operate("captures", body, key=key))
 
     def void(self, *, authorization_key: str, key: str) -> Voided:
         answer = self._operate("voids", {"authorization_key": authorization_key}, key=key)
@@ -147,6 +172,13 @@ class HttpGateway:
         if answer.status != "refunded":
             raise _unexpected_answer("POST /v1/refunds", f"its status is {answer.status!r}")
         return Refunded()
+
+    def _find(self, key: str) -> _Answer | None:
+        """The stored answer to an operation with this key; None where there was none, or a refusal of the request."""
+        found = self._connection.call(
+            "GET", f"/v1/operations/{quote(key, safe='')}", answer=_Stored, absent=_Stored()
+        )
+        return found.response if found.status_code in (200, 402) else None
 
     def _operate(self, kind: str, body: dict[str, Any], *, key: str) -> _Answer:
         return self._connection.call(
@@ -188,8 +220,12 @@ class _Connection:
         answer: type[T],
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
+        absent: T | None = None,
     ) -> T:
-        """The decoded answer of 200 and 402, a business refusal. No error shows the body and its token."""
+        """The decoded answer of 200 and 402, a business refusal; of 404 `absent`, where it is given.
+
+        No error shows the body and its token.
+        """
         what = f"{method} {address}"
         try:
             response = self._pool.request(
@@ -208,6 +244,8 @@ class _Connection:
                 return msgspec.json.decode(response.data, type=answer)
             except msgspec.MsgspecError as error:
                 raise _unexpected_answer(what, str(error)) from error
+        if response.status == 404 and absent is not None:
+            return absent
         failure = (
             f"{what} at the payment gateway {self._base_url} answered {response.status}{_code(response.data)}"
         )

@@ -7,4 +7,5 @@ is not listed yet and overwrites nothing.
 SHAPES: dict[tuple[str, int], str] = {
     ("checkout", 1): "860cab31771fd285",
     ("refund", 1): "f0652e57cc8c415f",
+    ("checkout", 2): "deba648a9943fd64",
 }

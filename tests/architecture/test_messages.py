@@ -27,9 +27,7 @@ def _source(package: str) -> str:
 
 
 def _sent_by_sagas() -> set[str]:
-    steps = [step for saga in DEFINITIONS.values() for step in saga.steps]
-    commands = [command for step in steps for command in (step.command, step.undo) if command]
-    return {command.wire_type for command in commands}
+    return {wire_type for saga in DEFINITIONS.values() for wire_type in saga.command_types()}
 
 
 def test_everything_handled_has_a_type():

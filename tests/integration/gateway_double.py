@@ -16,6 +16,7 @@ class GatewayDouble:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.held: dict[str, str] = {}
+        self.captured: set[str] = set()
         self.before_answer: list[Callable[[], None]] = []
 
     @property
@@ -34,8 +35,15 @@ class GatewayDouble:
 
     def capture(self, *, authorization: str, amount: Money, key: str) -> Captured:
         self._called(key)
+        self.captured.add(key)
         self._answer()
         return Captured()
+
+    def find_authorization(self, *, key: str) -> Authorized | Declined | None:
+        return Authorized(authorization=self.held[key]) if key in self.held else None
+
+    def find_capture(self, *, key: str) -> Captured | None:
+        return Captured() if key in self.captured else None
 
     def void(self, *, authorization_key: str, key: str) -> Voided:
         self._called(key)

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connections
 
 from contracts import reasons
-from contracts.billing import RefundPayment, VoidPayment
+from contracts.billing import FindAuthorization, FindCapture, RefundPayment, VoidPayment
 from contracts.inventory import ReleaseStock, RestockGoods
 from contracts.message import Message
 from contracts.operations import (
@@ -32,6 +32,7 @@ from messaging.consumer import consume
 from messaging.envelope import Envelope, new_message_id, utc_now
 from orders.services import place_order, request_cancellation
 from tests.builders import (
+    EUR_25,
     LONDON,
     TWO_MUGS,
     Replies,
@@ -224,6 +225,18 @@ KINDS = {
         tells=("billing.payment_refunded.v1",),
         asks="payment gateway",
         writes=("billing_payment",),
+    ),
+    "find an authorization": Kind(
+        service="billing",
+        message=lambda story: FindAuthorization(order_id=story.order_id, total=EUR_25),
+        key=lambda story: story.key("authorize").replace("action", "question:1"),
+        tells=("billing.authorization_not_found.v1",),
+    ),
+    "find a capture": Kind(
+        service="billing",
+        message=lambda story: FindCapture(order_id=story.order_id),
+        key=lambda story: story.key("capture").replace("action", "question:1"),
+        tells=("billing.capture_not_found.v1",),
     ),
     "ship": Kind(
         service="shipping",

@@ -50,7 +50,7 @@ def problems(checkout: Checkout) -> list[str]:
 def test_a_running_saga_finishes_on_its_version_while_new_ones_begin_on_the_next(checkout, release):
     handle_batch([checkout.start()])
     without_capture = CHECKOUT.steps[:4]
-    release(CHECKOUT, Saga("checkout", 2, CHECKOUT.starts, "order_id", without_capture))
+    release(CHECKOUT, Saga("checkout", 3, CHECKOUT.starts, "order_id", without_capture))
     other = Checkout()
 
     handle_batch([other.start()])
@@ -60,13 +60,13 @@ def test_a_running_saga_finishes_on_its_version_while_new_ones_begin_on_the_next
             handle_batch([each.reply(name, getattr(each.replies, replies[name]))])
 
     versions = SagaRecord.objects.filter(id__in=[checkout.id, other.id]).values_list("version", "current")
-    assert set(versions) == {(1, "capture"), (2, "")}
+    assert set(versions) == {(2, "capture"), (3, "")}
     assert (checkout.status, other.status) == ("running", "completed")
 
 
 def test_a_saga_of_a_version_that_is_missing_is_not_touched(checkout, release):
     handle_batch([checkout.start()])
-    release(changed(2))
+    release(changed(3))
 
     with pytest.raises(MissingDefinition, match=r"which settings\.SAGAS does not have"):
         handle_batch([checkout.reply("reserve", checkout.replies.reserved)])
@@ -75,20 +75,20 @@ def test_a_saga_of_a_version_that_is_missing_is_not_touched(checkout, release):
 
 def test_a_definition_that_changes_under_its_version_is_an_error():
     assert list(shape_problems([CHECKOUT], SHAPES)) == []
-    patient = changed(1, deadline=600.0, repeats=3)
+    patient = changed(2, deadline=600.0, repeats=3)
     assert list(shape_problems([patient], SHAPES)) == [], (
         "how long something may take is no part of the shape"
     )
 
-    (problem,) = shape_problems([changed(1, refused=None)], SHAPES)
-    assert (problem.id, "version=2" in problem.hint) == ("sagas.E201", True)
-    (problem,) = shape_problems([changed(2)], SHAPES)
+    (problem,) = shape_problems([changed(2, refused=None)], SHAPES)
+    assert (problem.id, "version=3" in problem.hint) == ("sagas.E201", True)
+    (problem,) = shape_problems([changed(3)], SHAPES)
     assert (problem.id, "shapes --write" in problem.hint) == ("sagas.E202", True)
 
 
 def test_a_version_that_running_sagas_need_is_missed_by_the_check_of_the_database(checkout, monkeypatch):
     handle_batch([checkout.start()])
-    monkeypatch.setattr("sagas.version_checks.DEFINITIONS", {("checkout", 2): changed(2)})
+    monkeypatch.setattr("sagas.version_checks.DEFINITIONS", {("checkout", 3): changed(3)})
 
     assert "sagas.E203" in [problem.id for problem in check_running(None, databases=["default"])]
     assert check_running(None, databases=None) == []
@@ -112,16 +112,16 @@ def test_each_kind_of_difference_is_told(checkout, release):
     handle_batch([checkout.start()])
     handle_batch([checkout.reply("reserve", checkout.replies.reserved)])
 
-    release(changed(2))
+    release(changed(3))
     assert problems(checkout) == ["this release does not have its version"]
 
-    release(Saga("checkout", 1, CHECKOUT.starts, "order_id", CHECKOUT.steps[:4]))
+    release(Saga("checkout", 2, CHECKOUT.starts, "order_id", CHECKOUT.steps[:4]))
     assert "its steps are place, reserve, authorize, ship, capture, confirm" in problems(checkout)[0]
 
     place, reserve, authorize, ship, *rest = CHECKOUT.steps
     beside = msgspec.structs.replace(authorize, after=("place",))
     joined = msgspec.structs.replace(ship, after=("reserve", "authorize"))
-    release(Saga("checkout", 1, CHECKOUT.starts, "order_id", (place, reserve, beside, joined, *rest)))
+    release(Saga("checkout", 2, CHECKOUT.starts, "order_id", (place, reserve, beside, joined, *rest)))
     assert problems(checkout) == [], "it would have sent the same, if in another order"
 
     StepRecord.objects.filter(saga_id=checkout.id, name="reserve").update(status="refused")
@@ -141,11 +141,11 @@ def test_each_kind_of_difference_is_told(checkout, release):
 
 def test_the_command_ends_with_1_where_there_is_a_difference(checkout, release):
     handle_batch([checkout.start()])
-    release(changed(2))
+    release(changed(3))
     out = StringIO()
 
     with pytest.raises(SystemExit) as ended:
         call_command("sagas", "check-upgrade", stdout=out)
 
     assert ended.value.code == 1
-    assert f"checkout v1 {checkout.id}: this release does not have its version" in out.getvalue()
+    assert f"checkout v2 {checkout.id}: this release does not have its version" in out.getvalue()
