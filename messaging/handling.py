@@ -93,8 +93,9 @@ def handles(
     batch: int = 1,
     lock: LockRows | None = None,
     retry: RetryPolicy | None = None,
+    service: str | None = None,
 ) -> Callable[[Decorated], Decorated]:
-    """Declare a function as the handler of a message type in the service whose package it is in.
+    """Declare a function as the handler of a message type, in the service whose package it is in unless it is named.
 
     The function runs in a unit of work. It publishes what happened and returns the event that is the reply, or
     None where nobody waits for one. A refusal is such a reply; an exception means: try again later, as `retry`
@@ -106,10 +107,9 @@ def handles(
         )
 
     def register(function: Decorated) -> Decorated:
-        service = function.__module__.split(".", 1)[0]
         _register(
             Handler(
-                service=service,
+                service=service or function.__module__.split(".", 1)[0],
                 message_type=message_type,
                 run=function,
                 batch=batch,
