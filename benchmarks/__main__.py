@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [relay handling latency scale memory desk]`, as `make bench` runs it."""
+"""`python -m benchmarks [--quick] [relay handling latency scale memory desk sagas]`, as `make bench` runs it."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.comparing import Outcome
 from benchmarks.errors import BenchmarkError
-from benchmarks.measurements import desk, handling, latency, memory, relay, scale
+from benchmarks.measurements import desk, handling, latency, memory, relay, sagas, scale
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.stage import ROOT, Stage, python_of
 from launcher import environment as environments
@@ -22,7 +22,10 @@ MEASUREMENTS: dict[str, Callable[[Stage, Scale], Outcome]] = {
     "scale": scale.measure,
     "memory": memory.measure,
     "desk": desk.measure,
+    "sagas": sagas.measure,
 }
+OTHER_PEERS = ("dbos", "celery-saga")
+"""Those whose packages must not meet the others'."""
 _ENV_FILE = "MAKEGOOD_ENV_FILE"
 
 
@@ -46,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     stage = Stage(
         python=Path(sys.executable),
         peers_python=python_of(ROOT / ".dev" / "bench-venv"),
+        other_peers={peer: python_of(ROOT / ".dev" / f"bench-venv-{peer}") for peer in OTHER_PEERS},
         folder=folder,
         server=environments.read(Path(env_file)),
     )
@@ -73,6 +77,9 @@ def _measure(
     began = time.monotonic()
     if not stage.has_peers:
         _say(f"without peers: {stage.peers_python} is missing (make bench makes it)")
+    for peer in OTHER_PEERS:
+        if stage.python_of_peer(peer) is None:
+            _say(f"without {peer}: {stage.other_peers[peer]} is missing (make bench makes it)")
     stage.place("small")
     outcomes: dict[str, Outcome] = {}
     for name in chosen:

@@ -27,9 +27,18 @@ class Series:
     def median(self) -> float:
         return statistics.median(self.values)
 
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """A quarter of the values lies below the first, a quarter above the second."""
+        if len(self.values) < 2:
+            return self.values[0], self.values[0]
+        first, _, third = statistics.quantiles(self.values, n=4, method="inclusive")
+        return first, third
+
     def to_json(self) -> dict[str, Any]:
         return {
             "median": round(self.median, 3),
+            "quartiles": [round(value, 3) for value in self.quartiles],
             "min": round(min(self.values), 3),
             "max": round(max(self.values), 3),
             "turns": [round(value, 3) for value in self.values],

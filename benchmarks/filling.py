@@ -130,10 +130,13 @@ def settle(place: Place) -> None:
 
 
 def drop_indexes(cursor: Any, table: str) -> list[str]:
-    """Drop the table's constraints and indexes but for the primary key; returns what makes them again."""
+    """Drop the table's constraints, references to others among them, and indexes but for the primary key.
+
+    Returns what makes them again.
+    """
     cursor.execute(
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
-        "WHERE conrelid = %s::regclass AND contype = 'u'",
+        "WHERE conrelid = %s::regclass AND contype IN ('u', 'f') ORDER BY contype DESC",
         [table],
     )
     remade = []

@@ -22,6 +22,10 @@ class Scale:
     letters: int
     openings: int
     batches: int
+    sagas: int
+    sagas_of_peers: int
+    seconds_of_sagas: float
+    finished_sagas: int
 
 
 FULL = Scale(
@@ -40,6 +44,10 @@ FULL = Scale(
     letters=1_000_000,
     openings=30,
     batches=40,
+    sagas=600,
+    sagas_of_peers=300,
+    seconds_of_sagas=12,
+    finished_sagas=1_000_000,
 )
 QUICK = Scale(
     name="quick",
@@ -57,4 +65,8 @@ QUICK = Scale(
     letters=6_000,
     openings=2,
     batches=2,
+    sagas=20,
+    sagas_of_peers=20,
+    seconds_of_sagas=1,
+    finished_sagas=1_000,
 )

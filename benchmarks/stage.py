@@ -18,7 +18,9 @@ from psycopg2 import sql
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.messages import REPLIES, SERVICE
+from benchmarks.peers.saga_names import STEPS
 from benchmarks.processes import family
+from benchmarks.saga_messages import SERVICES as SAGA_SERVICES
 from benchmarks.waiting import PACE, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +28,12 @@ COUNTERS = 2000
 _TABLES = """
 CREATE TABLE benchmarks_counter (id integer PRIMARY KEY, value bigint NOT NULL);
 INSERT INTO benchmarks_counter SELECT number, 0 FROM generate_series(0, %s) AS number;
-CREATE TABLE benchmarks_start (marker uuid PRIMARY KEY, started_at double precision NOT NULL)"""
+CREATE TABLE benchmarks_start (marker uuid PRIMARY KEY, started_at double precision NOT NULL);
+CREATE TABLE benchmarks_effect (
+    step text, counter integer, value bigint NOT NULL, version bigint NOT NULL, PRIMARY KEY (step, counter));
+INSERT INTO benchmarks_effect SELECT step, number, 0, 0 FROM unnest(%s) AS step, generate_series(0, %s) AS number"""
+_QUEUES = (SERVICE, REPLIES, "sagas", "inventory", *SAGA_SERVICES)
+"""Those that the measurements leave messages in."""
 _SETTINGS_OF_SERVICES = re.compile(r"^(SERVICE|BROKER_URL|(\w+_)?DATABASE_URL)$")
 
 
@@ -75,6 +82,11 @@ class Place:
         with Connection(self.broker_url) as connection:
             return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
 
+    def consumers(self, queue: str) -> int:
+        """How many consumers the queue has."""
+        with Connection(self.broker_url) as connection:
+            return int(connection.default_channel.queue_declare(queue, passive=True).consumer_count)
+
     def counted(self, connection: Any) -> int:
         """How many commands have been handled, whoever did it."""
         with connection.cursor() as cursor:
@@ -90,11 +102,18 @@ class Stage:
     peers_python: Path
     folder: Path
     server: Mapping[str, str]
+    other_peers: Mapping[str, Path] = field(default_factory=dict)
+    """The Python of each peer that has a virtualenv of its own, by the peer's name."""
     places: dict[str, Place] = field(default_factory=dict)
 
     @property
     def has_peers(self) -> bool:
         return self.peers_python.exists()
+
+    def python_of_peer(self, name: str) -> Path | None:
+        """None where its virtualenv has not been made."""
+        python = self.other_peers.get(name)
+        return python if python is not None and python.exists() else None
 
     def place(self, name: str) -> Place:
         """The place of that name; made, migrated and with its topology when it is first asked for."""
@@ -123,17 +142,15 @@ class Stage:
         self._on_server("CREATE DATABASE {}", database)
         self.manage(place, "migrate_services")
         self.manage(place, "declare_topology")
-        place.query(_TABLES, COUNTERS - 1)
-        place.purge(SERVICE, REPLIES, "sagas", "inventory")
+        place.query(_TABLES, COUNTERS - 1, list(STEPS), COUNTERS - 1)
+        place.purge(*_QUEUES)
         return place
 
     def clean(self) -> None:
         """Remove the databases and empty the queues that the run has made."""
         for place in self.places.values():
             self._drop(urlsplit(place.database_url).path.removeprefix("/"))
-            with Connection(place.broker_url) as connection:
-                for queue in (SERVICE, REPLIES, "sagas", "inventory"):
-                    connection.default_channel.queue_purge(queue)
+            place.purge(*_QUEUES)
             place.env_file.unlink(missing_ok=True)
         self.places.clear()
 
@@ -211,14 +228,14 @@ class Stage:
     def relay(self, place: Place) -> Any:
         return self.running(place, f"relay-{place.name}", "manage.py", "relay")
 
-    def worker(self, place: Place, *, concurrency: int) -> Any:
-        """Our worker of the measured service, with the project's own settings."""
+    def worker(self, place: Place, *, concurrency: int, service: str = SERVICE, name: str = "worker") -> Any:
+        """Our worker of a measured service, with the project's own settings."""
         return self.running(
             place,
-            f"worker-{place.name}",
-            *("-m", "celery", "-A", "project", "worker", "-n", f"{SERVICE}-{place.name}@%h"),
+            f"{name}-{place.name}",
+            *("-m", "celery", "-A", "project", "worker", "-n", f"{service}-{name}-{place.name}@%h"),
             f"--concurrency={concurrency}",
-            SERVICE=SERVICE,
+            SERVICE=service,
             REMAP_SIGTERM="SIGQUIT",
         )
 

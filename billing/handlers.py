@@ -17,10 +17,19 @@ from billing.gateway import (
     Voided,
 )
 from billing.models import Payment
-from contracts.billing import AuthorizePayment, CapturePayment, RefundPayment, VoidPayment
+from contracts.billing import (
+    AuthorizationNotFound,
+    AuthorizePayment,
+    CaptureNotFound,
+    CapturePayment,
+    FindAuthorization,
+    FindCapture,
+    RefundPayment,
+    VoidPayment,
+)
 from contracts.message import Event
 from contracts.values import Money
-from messaging.handling import handles_by_gateway
+from messaging.handling import answers_question, handles_by_gateway
 from messaging.policies import RetryPolicy
 
 PATIENT = RetryPolicy(attempts=20, longest_pause=60)
@@ -129,3 +138,24 @@ for _command, _prepare, _call, _conclude, _assume, _retry in (
         retry=_retry,
         rehearse=_assume,
     )
+
+answers_question(
+    FindAuthorization,
+    service=services.SERVICE,
+    find=lambda key: gateway().find_authorization(key=key),
+    conclude=lambda question, outcome: services.record_authorization(
+        question.order_id, question.total, outcome
+    ),
+    nothing=lambda question: services.say_not_found(AuthorizationNotFound(order_id=question.order_id)),
+    gateway="payment gateway",
+    retry=PATIENT,
+)
+answers_question(
+    FindCapture,
+    service=services.SERVICE,
+    find=lambda key: gateway().find_capture(key=key),
+    conclude=lambda question, outcome: services.record_capture(question.order_id, outcome),
+    nothing=lambda question: services.say_not_found(CaptureNotFound(order_id=question.order_id)),
+    gateway="payment gateway",
+    retry=PATIENT,
+)

@@ -67,6 +67,12 @@ def record_refund(order_id: UUID) -> Event:
     return _apply(order_id, PaymentRefunded(order_id=order_id, total=total))
 
 
+def say_not_found(event: Event) -> Event:
+    """Say that nothing happened. It is no part of the payment's own story: each answer is a stream of its own."""
+    outbox.publish(event, stream=f"payment_answer-{current().cause_id()}", version=1)
+    return event
+
+
 def _apply(order_id: UUID, event: Event) -> Event:
     payment = Payment.objects.select_for_update().filter(order_id=order_id).first()
     after = evolve(_state_of(payment), event)

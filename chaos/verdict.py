@@ -71,7 +71,7 @@ def repeated_mails(mails: Sequence[Mail]) -> int:
 def _orders(found: Found) -> Iterator[str]:
     if len(found.orders) != found.wanted:
         yield f"{found.wanted} orders were to be placed, and there are {len(found.orders)}"
-    unfinished = [order.id for order in found.orders if order.status == "pending"]
+    unfinished = [order.id for order in found.orders if order.status in ("pending", "cancelling")]
     if unfinished:
         yield f"unfinished orders: {_named(unfinished)}"
     if found.placing is None:

@@ -73,3 +73,32 @@ class PaymentRefunded(Event, frozen=True, kw_only=True):
     wire_type: ClassVar[str] = "billing.payment_refunded.v1"
     order_id: UUID
     total: Money
+
+
+class FindAuthorization(Command, frozen=True, kw_only=True):
+    """What became of `AuthorizePayment`? It is answered with what that would have been answered with, or not found."""
+
+    wire_type: ClassVar[str] = "billing.find_authorization.v1"
+    order_id: UUID
+    total: Money
+
+
+class AuthorizationNotFound(Event, frozen=True, kw_only=True):
+    """Nothing was authorized, as far as billing and the gateway know. The command may still be on its way."""
+
+    wire_type: ClassVar[str] = "billing.authorization_not_found.v1"
+    order_id: UUID
+
+
+class FindCapture(Command, frozen=True, kw_only=True):
+    """What became of `CapturePayment`? It is answered with what that would have been answered with, or not found."""
+
+    wire_type: ClassVar[str] = "billing.find_capture.v1"
+    order_id: UUID
+
+
+class CaptureNotFound(Event, frozen=True, kw_only=True):
+    """Nothing was captured, as far as billing and the gateway know. The command may still be on its way."""
+
+    wire_type: ClassVar[str] = "billing.capture_not_found.v1"
+    order_id: UUID

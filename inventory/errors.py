@@ -1,6 +1,6 @@
 """The errors of the inventory service."""
 
-from messaging.errors import TransientError
+from messaging.errors import PermanentError, TransientError
 
 
 class InventoryError(Exception):
@@ -13,3 +13,7 @@ class NotReservedYet(InventoryError, TransientError):
 
 class NotSoldYet(InventoryError, TransientError):
     """A refunded order's goods are not sold here: the refund overtook the news of the sale, so it is tried again."""
+
+
+class NothingToReturn(InventoryError, PermanentError):
+    """A refunded order's goods were released, refused or put back already: waiting changes nothing, a person looks."""

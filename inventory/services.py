@@ -27,7 +27,7 @@ from contracts.message import Event
 from contracts.orders import OrderConfirmed
 from contracts.values import Line
 from inventory.aggregate import StockState, evolve, stream_of
-from inventory.errors import InventoryError, NotReservedYet, NotSoldYet
+from inventory.errors import InventoryError, NothingToReturn, NotReservedYet, NotSoldYet
 from inventory.models import Reservation
 from messaging import outbox
 from messaging.unit_of_work import current, unit_of_work
@@ -118,10 +118,14 @@ def sell(order_id: UUID) -> Event:
 
 
 def restock(order_id: UUID) -> Event:
-    """What the order was sold is on the shelf again. Raises `NotSoldYet` before the news of the sale has come."""
+    """What the order was sold is on the shelf again.
+
+    Raises `NotSoldYet` before the news of the sale has come, and `NothingToReturn` where it cannot come any more.
+    """
     held = _reservation(order_id)
     if held.state != Reservation.State.SOLD:
-        raise NotSoldYet(
+        is_to_come = held.state in ("", Reservation.State.HELD)
+        raise (NotSoldYet if is_to_come else NothingToReturn)(
             f"The goods of order {order_id} are to come back, but its reservation is {held.state or 'not known here'}."
         )
     stock = _locked([line.sku for line in held.lines])

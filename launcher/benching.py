@@ -10,7 +10,7 @@ from launcher import ports
 from launcher.bringing_up import servers_running
 from launcher.console import Console
 from launcher.suite import ENV_FILE, in_foreground
-from launcher.virtualenv import BENCHMARKS, RUNTIME, of_benchmarks
+from launcher.virtualenv import RUNTIME, provide_peers
 
 
 def run_benchmarks(root: Path, given: Mapping[str, str], arguments: Sequence[str]) -> int:
@@ -24,7 +24,7 @@ def run_benchmarks(root: Path, given: Mapping[str, str], arguments: Sequence[str
             given,
             console,
             RUNTIME,
-            besides=lambda: of_benchmarks(root, explain=console.say).provide(BENCHMARKS),
+            besides=lambda: provide_peers(root, explain=console.say),
         ) as (virtualenv, servers),
     ):
         environment = environments.for_services(

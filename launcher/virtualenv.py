@@ -15,6 +15,11 @@ RUNTIME = "requirements.txt"
 DEVELOPMENT = "requirements-dev.txt"
 EMBEDDED_POSTGRES = "launcher/requirements.txt"
 BENCHMARKS = "benchmarks/requirements.txt"
+PEERS = {
+    "benchmarks/requirements-dbos.txt": ".dev/bench-venv-dbos",
+    "benchmarks/requirements-celery-saga.txt": ".dev/bench-venv-celery-saga",
+}
+"""Peers of the benchmarks that each need a virtualenv of their own; `make bench` alone makes these."""
 ADVICE = "Look at what pip says; a second try often helps where the network failed."
 
 
@@ -105,6 +110,13 @@ class Virtualenv:
 def of_benchmarks(root: Path, *, explain: Callable[[str], None]) -> Virtualenv:
     """Where the programs live that Makegood is compared with: their packages never meet the project's."""
     return Virtualenv(root, explain=explain, directory=".dev/bench-venv")
+
+
+def provide_peers(root: Path, *, explain: Callable[[str], None]) -> None:
+    """Afterwards every program that Makegood is compared with is there, each where it meets no other."""
+    of_benchmarks(root, explain=explain).provide(BENCHMARKS)
+    for file, directory in PEERS.items():
+        Virtualenv(root, explain=explain, directory=directory).provide(file)
 
 
 class _Lock:

@@ -16,7 +16,8 @@ from contracts.message import Event, Message
 from eventstore.errors import ConcurrentAppend
 from eventstore.store import Statement
 from messaging import idempotency, log_context
-from messaging.consumer import consume, report_replay
+from messaging.answering import report_replay
+from messaging.consumer import consume
 from messaging.database import is_repeatable
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope

@@ -6,51 +6,34 @@ again.
 """
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import msgspec
 from django.conf import settings
 from django.db import Error, transaction
 
-from contracts.message import Command, Event, Message
+from contracts.message import Message
 from eventstore.errors import ConcurrentAppend
-from messaging import attempts, breaker, idempotency, replays, sequence_gate, topology
+from messaging import attempts, breaker, idempotency, questions, replays, sequence_gate
+from messaging.answering import CallUnderWay, answer_again, finish, report_replay
 from messaging.breaker import Asking, GatewayAway
-from messaging.database import is_away, is_repeatable, wait_until_back
+from messaging.calls import Begun
+from messaging.database import is_away, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.failpoints import failpoint
-from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.handling import AnyHandler, GatewayHandler, Handler, QuestionHandler, handlers_of
+from messaging.in_place import MOST_REPETITIONS, is_passing, repeated_in_place
 from messaging.metrics import Outcome
 from messaging.observing import observed
 from messaging.ordering import order_of
-from messaging.readdressing import readdressed
 from messaging.sequence_gate import Turn
 from messaging.settlement import CallFailed, is_settled, reject_unreadable, settle_failure
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
 log = logging.getLogger(__name__)
-
-_REPETITIONS_IN_PLACE = 20
-
-
-class _Begun(msgspec.Struct, frozen=True):
-    """A call that is ours to make: what to ask, our fence, and whether it is a probe."""
-
-    request: dict[str, Any]
-    fence: int
-    asking: Asking
-
-
-class CallUnderWay(Exception):
-    """Another delivery is asking the gateway; this one comes back when that lease has ended."""
-
-    def __init__(self, until: datetime) -> None:
-        super().__init__(f"until {until:%H:%M:%S}")
-        self.until = until
 
 
 @observed
@@ -79,7 +62,7 @@ def consume(service: str, delivery: Delivery) -> Outcome:
             if isinstance(error, Error) and is_away(error, database=database):
                 wait_until_back(database)
                 continue
-            if _is_passing(error) and repetitions < _REPETITIONS_IN_PLACE:
+            if is_passing(error) and repetitions < MOST_REPETITIONS:
                 repetitions += 1
                 continue
             failure: Exception = error
@@ -94,9 +77,7 @@ def consume(service: str, delivery: Delivery) -> Outcome:
             return Outcome.FAILED
 
 
-def _attempt(
-    handler: Handler | GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
-) -> Outcome:
+def _attempt(handler: AnyHandler, message: Message, *, envelope: Envelope, delivery: Delivery) -> Outcome:
     try:
         return run(handler, message, envelope=envelope, delivery=delivery)
     except CallUnderWay as other:
@@ -116,14 +97,14 @@ def _attempt(
         return Outcome.PUT_BACK
 
 
-def run(
-    handler: Handler | GatewayHandler, message: Message, *, envelope: Envelope, delivery: Delivery
-) -> Outcome:
+def run(handler: AnyHandler, message: Message, *, envelope: Envelope, delivery: Delivery) -> Outcome:
     """Run the handler once, in its transactions.
 
     Raises `CallUnderWay` and `GatewayAway` where the message has to wait, and whatever the handler raises: around a
     call to a gateway, in `CallFailed`.
     """
+    if isinstance(handler, QuestionHandler):
+        return questions.run(handler, message, envelope=envelope)
     if isinstance(handler, GatewayHandler):
         return _run_by_gateway(handler, message, envelope=envelope, delivery=delivery)
     if order_of(handler.service, envelope.type) is None:
@@ -140,13 +121,13 @@ def _run(handler: Handler, message: Message, *, envelope: Envelope) -> Outcome:
             keys, envelope=envelope, consumer=handler.service, database=work.database, now=work.now
         )
         if key not in free:
-            _answer_again(key, message, work=work)
+            answer_again(key, message, work=work)
             return Outcome.DUPLICATE
         failpoint("consumer.claimed")
         reply = handler.run(message)
         failpoint("consumer.handled")
         if reply is not None:
-            _finish(work, reply, keys)
+            finish(work, reply, keys)
     return Outcome.HANDLED
 
 
@@ -215,27 +196,22 @@ def _run_by_gateway(
 
 
 def _conclude(
-    handler: GatewayHandler, message: Message, outcome: Any, *, begun: _Begun, envelope: Envelope
+    handler: GatewayHandler, message: Message, outcome: Any, *, begun: Begun, envelope: Envelope
 ) -> None:
-    """Store what the gateway answered, if the call is still ours. What passes by itself is repeated here: the answer
-    is in our hands, and another delivery would have to wait for the lease."""
-    repetitions = 0
-    while True:
-        try:
-            with unit_of_work(handler.service, cause=envelope) as work:
-                _store_outcome(handler, message, outcome, begun=begun, work=work)
-                _move_on(envelope, work=work)
-                report_replay(envelope, work=work)
-                failpoint("consumer.concluded")
-            return
-        except (Error, ConcurrentAppend) as error:
-            if not _is_passing(error) or repetitions >= _REPETITIONS_IN_PLACE:
-                raise
-            repetitions += 1
+    """Store what the gateway answered, if the call is still ours."""
+
+    def store() -> None:
+        with unit_of_work(handler.service, cause=envelope) as work:
+            _store_outcome(handler, message, outcome, begun=begun, work=work)
+            _move_on(envelope, work=work)
+            report_replay(envelope, work=work)
+            failpoint("consumer.concluded")
+
+    repeated_in_place(store)
 
 
 def _store_outcome(
-    handler: GatewayHandler, message: Message, outcome: Any, *, begun: _Begun, work: UnitOfWork
+    handler: GatewayHandler, message: Message, outcome: Any, *, begun: Begun, work: UnitOfWork
 ) -> None:
     asking = begun.asking
     assert work.cause is not None
@@ -248,23 +224,12 @@ def _store_outcome(
     reply = handler.conclude(message, outcome)
     if failures or asking.probing_until is not None:
         breaker.answered(asking, now=work.now)
-    _finish(work, reply, idempotency.keys_of(key))
-
-
-def _is_passing(error: Error | ConcurrentAppend) -> bool:
-    """Whether the same transaction may succeed at once."""
-    return isinstance(error, ConcurrentAppend) or is_repeatable(error)
-
-
-def report_replay(envelope: Envelope, *, work: UnitOfWork) -> None:
-    """Where the message is a replayed dead letter, let its letter be closed when this transaction commits."""
-    if replays.is_awaited(envelope):
-        work.outgoing.append(replays.succeeded(envelope, service=work.service, now=work.now))
+    finish(work, reply, idempotency.keys_of(key))
 
 
 def _begin_call(
     handler: GatewayHandler, message: Message, *, envelope: Envelope, work: UnitOfWork, action: str | None
-) -> _Begun | None:
+) -> Begun | None:
     """Claim the call. None where the message is answered already; raises where it has to wait."""
     names = {"consumer": handler.service, "database": work.database}
     key = envelope.idempotency_key
@@ -285,20 +250,20 @@ def _begin_call(
     if not claim(unless=asking.is_open()):
         held = idempotency.look_up(key, **names)
         if held is not None and held.state == "finished":
-            _answer_again(key, message, work=work)
+            answer_again(key, message, work=work)
             return None
         if held is not None and held.lease_until is not None and held.lease_until > work.now:
             raise CallUnderWay(held.lease_until)
         asking = breaker.permitted(asking, now=work.now, lease_until=lease_until)
         if held is not None:
             fence = idempotency.take_over(key, lease_until=lease_until, **names)
-            return _Begun(held.request or {}, fence, asking)
+            return Begun(held.request or {}, fence, asking)
         if not claim():
             idempotency.lock(key, **names)  # which says where it is too old
             raise CallUnderWay(work.now)  # another delivery has begun it between the two looks
     request = handler.prepare(message, action)
     work.add_statement(idempotency.ask_statement(key, request, consumer=handler.service))
-    return _Begun(request, 1, asking)
+    return Begun(request, 1, asking)
 
 
 def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service: str) -> None:
@@ -312,18 +277,3 @@ def _close_action(action: str, *, envelope: Envelope, work: UnitOfWork, service:
     if held.lease_until is not None and held.lease_until > work.now:
         raise CallUnderWay(held.lease_until)
     idempotency.close(action, now=work.now, **names)
-
-
-def _answer_again(key: str, message: Message, *, work: UnitOfWork) -> None:
-    """Send the reply of a finished command again, under its own message id."""
-    reply = idempotency.lock(key, consumer=work.service, database=work.database).reply
-    if not isinstance(message, Command):
-        return
-    if reply is not None and topology.has_subscriber(reply.envelope.type):
-        assert work.cause is not None
-        work.outgoing.append(readdressed(reply, cause=work.cause))
-
-
-def _finish(work: UnitOfWork, reply: Event | None, keys: list[str]) -> None:
-    kept = None if reply is None else work.message_of(reply)
-    work.add_statement(idempotency.finish_statement(keys, reply=kept, consumer=work.service, now=work.now))

@@ -58,7 +58,28 @@ class GatewayHandler(msgspec.Struct, frozen=True, kw_only=True):
     rehearse: Callable[[dict[str, Any]], Any] | None = None
 
 
-AnyHandler = Handler | GatewayHandler
+class QuestionHandler(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers what became of a command of a saga, the action, whose outcome the saga does not know.
+
+    Where the action has been handled, its own reply is the answer. Where its call to the gateway broke off,
+    `find(key)` asks the gateway under the action's key what it has done; a found outcome is stored by
+    `conclude(question, outcome)` just as the action would have stored it. Where nothing happened, as far as is known,
+    `nothing(question)` publishes that and returns it; the action may still be carried out afterwards.
+
+    `rehearse(key)` is what a rehearsal assumes that the gateway has done under the key; None: nothing.
+    """
+
+    service: str
+    message_type: type[Command]
+    find: Callable[[str], Any | None]
+    conclude: Callable[[Any, Any], Event]
+    nothing: Callable[[Any], Event]
+    gateway: str
+    retry: RetryPolicy | None = None
+    rehearse: Callable[[str], Any | None] = lambda key: None
+
+
+AnyHandler = Handler | GatewayHandler | QuestionHandler
 
 _handlers: dict[tuple[str, str], AnyHandler] = {}
 _handlers_of: dict[str, dict[str, AnyHandler]] = {}
@@ -72,8 +93,9 @@ def handles(
     batch: int = 1,
     lock: LockRows | None = None,
     retry: RetryPolicy | None = None,
+    service: str | None = None,
 ) -> Callable[[Decorated], Decorated]:
-    """Declare a function as the handler of a message type in the service whose package it is in.
+    """Declare a function as the handler of a message type, in the service whose package it is in unless it is named.
 
     The function runs in a unit of work. It publishes what happened and returns the event that is the reply, or
     None where nobody waits for one. A refusal is such a reply; an exception means: try again later, as `retry`
@@ -85,10 +107,9 @@ def handles(
         )
 
     def register(function: Decorated) -> Decorated:
-        service = function.__module__.split(".", 1)[0]
         _register(
             Handler(
-                service=service,
+                service=service or function.__module__.split(".", 1)[0],
                 message_type=message_type,
                 run=function,
                 batch=batch,
@@ -120,6 +141,32 @@ def handles_by_gateway(
             prepare=prepare,
             call=call,
             conclude=conclude,
+            gateway=gateway,
+            retry=retry,
+            rehearse=rehearse,
+        )
+    )
+
+
+def answers_question(
+    message_type: type[Command],
+    *,
+    service: str,
+    find: Callable[[str], Any | None],
+    conclude: Callable[[Any, Any], Event],
+    nothing: Callable[[Any], Event],
+    gateway: str,
+    retry: RetryPolicy | None = None,
+    rehearse: Callable[[str], Any | None] = lambda key: None,
+) -> None:
+    """Declare how a service answers the question what became of a command; see `QuestionHandler`."""
+    _register(
+        QuestionHandler(
+            service=service,
+            message_type=message_type,
+            find=find,
+            conclude=conclude,
+            nothing=nothing,
             gateway=gateway,
             retry=retry,
             rehearse=rehearse,

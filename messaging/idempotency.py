@@ -21,6 +21,7 @@ from messaging.outbox_rows import OutgoingMessage
 
 _ACTION = ":action"
 _COMPENSATION = ":compensation"
+_QUESTION = ":question:"
 
 _CLAIM = f"""
 INSERT INTO messaging_idempotencykey (consumer, key, state, message_id, type, request, lease_until, fence,
@@ -96,6 +97,12 @@ def action_key(key: str) -> str | None:
     return key.removesuffix(_COMPENSATION) + _ACTION
 
 
+def asked_about(key: str) -> str | None:
+    """The key of the action that a question with this key is about; None where it is no question's key."""
+    action, separator, number = key.rpartition(_QUESTION)
+    return action + _ACTION if separator and number.isdigit() else None
+
+
 def keys_of(key: str) -> list[str]:
     """The keys that a message under this key needs: a compensation's its action's too."""
     action = action_key(key)
@@ -108,7 +115,7 @@ def saga_key(*, saga_id: UUID, step: str, step_try: int, is_compensation: bool) 
 
 def question_key(*, saga_id: UUID, step: str, step_try: int, number: int) -> str:
     """The key of the question what became of a step's command; each question has another number."""
-    return f"{saga_id}:{step}:{step_try}:question:{number}"
+    return f"{saga_id}:{step}:{step_try}{_QUESTION}{number}"
 
 
 def claim(

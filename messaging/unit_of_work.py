@@ -45,6 +45,12 @@ class UnitOfWork:
         self._published: list[tuple[Event, OutgoingMessage]] = []
         self._statements: list[Statement] = []
 
+    def cause_id(self) -> UUID:
+        """The id of the message that is being handled; raises `NoUnitOfWork` where there is none."""
+        if self.cause is None:
+            raise NoUnitOfWork("This is caused by no message, so there is no id of it.")
+        return self.cause.message_id
+
     def turn_to(self, cause: Envelope) -> None:
         """Go on with another message that shares this unit: what is sent from now on is caused by it."""
         self.cause = cause

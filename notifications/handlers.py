@@ -41,7 +41,7 @@ def _prepare_refund(event: OrderRefunded, action_key: str | None) -> dict[str, A
 
 
 def _prepare_refusal(event: CancellationRefused, action_key: str | None) -> dict[str, Any]:
-    return services.refusal(event.order_id, event.contact)
+    return services.refusal(event.order_id, event.contact, event.reason)
 
 
 def _conclude_refund(event: OrderRefunded, outcome: None) -> None:

@@ -55,13 +55,18 @@ def refund(order_id: UUID, contact: Contact, total: Money) -> dict[str, Any]:
     )
 
 
-def refusal(order_id: UUID, contact: Contact) -> dict[str, Any]:
-    """The e-mail that says that an order cannot be cancelled any more."""
+def refusal(order_id: UUID, contact: Contact, reason: str) -> dict[str, Any]:
+    """The e-mail that says that an order was not cancelled although its customer asked for it, and why."""
+    because = (
+        "because the parcel has left"
+        if reason == reasons.SHIPMENT_LEFT
+        else "because something on our side went wrong. It stays confirmed, and you may ask for it again"
+    )
     return _mail(
         order_id,
         contact,
         subject="Your order could not be cancelled",
-        text=f"we are sorry: your order {order_id} cannot be cancelled any more, because the parcel has left.",
+        text=f"we are sorry: your order {order_id} could not be cancelled, {because}.",
     )
 
 

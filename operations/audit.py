@@ -23,6 +23,8 @@ from shipping.models import Shipment
 
 SALE_PATIENCE = timedelta(minutes=2)
 """The goods of a confirmed order are sold by an event, soon after; later than this it has been lost."""
+LIVE_PARCELS = (Shipment.State.BOOKED, Shipment.State.LEFT)
+"""In these states a parcel comes to the customer."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,9 +155,10 @@ def _nothing_is_left_behind(
     for order_id in Reservation.objects.filter(state="held").values_list("order_id", flat=True):
         if order_id in undone:
             yield f"order {order_id} is {undone[order_id]} and still holds stock"
-    for order_id in Shipment.objects.filter(state="booked").values_list("order_id", flat=True):
+    for order_id, state in Shipment.objects.filter(state__in=LIVE_PARCELS).values_list("order_id", "state"):
         if order_id in undone:
-            yield f"order {order_id} is {undone[order_id]} and its shipment is still booked"
+            still = "is still booked" if state == Shipment.State.BOOKED else "has left"
+            yield f"order {order_id} is {undone[order_id]} and its shipment {still}"
     for order_id, status in undone.items():
         payment = payments.get(order_id)
         if payment and payment.state == Payment.State.AUTHORIZED:
@@ -171,7 +174,7 @@ def _nothing_is_left_behind(
     for order_id in (confirmed & held) - running:
         if orders[order_id].finished_at < long_ago:
             yield f"order {order_id} is confirmed and its goods are still only reserved, not sold"
-    booked = set(Shipment.objects.filter(state__in=["booked", "left"]).values_list("order_id", flat=True))
+    booked = set(Shipment.objects.filter(state__in=LIVE_PARCELS).values_list("order_id", flat=True))
     for order_id in confirmed - booked:
         yield f"order {order_id} is confirmed and has no shipment"
 

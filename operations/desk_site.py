@@ -8,6 +8,7 @@ from django.contrib.admin import AdminSite
 from django.db import connections
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import path
 
 from deadletters import tallies
 from messaging.envelope import utc_now
@@ -75,6 +76,16 @@ class DeskSite(AdminSite):
     """Django's admin with the rooms of the desk, a line about open dead letters, and a dashboard to begin with."""
 
     enable_nav_sidebar = False
+
+    def get_urls(self) -> list[Any]:
+        # Not at the top: this site is made before the pages that import it are.
+        from operations import saga_holdings
+
+        holdings = self.admin_view(saga_holdings.page)
+        return [
+            path("sagas/sagarecord/<uuid:saga_id>/held/", holdings, name="saga_holdings"),
+            *super().get_urls(),
+        ]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)

@@ -1,11 +1,12 @@
 """Orders for load and demonstration: which kinds there are, how often, and how each inevitably ends."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from contracts.values import Address, Contact
+from orders.models import Order
 from orders.services import OrderRequest
 
 CARDS = {
@@ -64,6 +65,14 @@ def of_one_kind(*, count: int, card: str, sku: str, quantity: int, postcode: str
     for number in range(count):
         token = CARDS.get(card, card)
         yield Wanted(_request(number, card=token, sku=sku, quantity=quantity, postcode=postcode), None)
+
+
+def with_cancellations(wanted: Iterable[Wanted], *, share: float, seed: int) -> Iterator[Wanted]:
+    """The same orders, of which about this share of those that are confirmed is cancelled by its customers then."""
+    chance = random.Random(f"cancellations of {seed}")
+    for order in wanted:
+        is_cancelled = order.ends == Order.Status.CONFIRMED and chance.random() < share
+        yield msgspec.structs.replace(order, ends=Order.Status.REFUNDED.value) if is_cancelled else order
 
 
 def _request(number: int, *, card: str, sku: str, quantity: int, postcode: str) -> OrderRequest:

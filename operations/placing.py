@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -11,19 +13,24 @@ from django.db import DatabaseError
 
 from messaging.database import is_away, wait_until_back
 from operations.mix import Wanted
+from orders.errors import CannotBeCancelled
 from orders.models import Order
-from orders.services import SERVICE, place_order
+from orders.services import SERVICE, place_order, request_cancellation
+
+Done = TypeVar("Done")
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """What became of the orders; latencies are seconds from placed to finished."""
+    """What became of the orders; latencies are seconds from placed to finished, of those not refunded afterwards."""
 
     placed: int
     confirmed: int
     cancelled: int
+    refunded: int
     unfinished: int
     expected_confirmed: int | None
     expected_cancelled: int | None
+    expected_refunded: int | None
     otherwise: list[str]
     seconds: float
     orders_per_second: float
@@ -45,21 +52,42 @@ def place(
         if rate:
             time.sleep(max(0.0, begun + number / rate - time.monotonic()))
         key = f"command-{uuid4()}"
-        while True:
-            try:
-                ends[place_order(order.request, checkout_key=key).order_id] = order.ends
-                break
-            except DatabaseError as error:
-                if not is_away(error, database=settings.SERVICES[SERVICE]):
-                    raise
-                wait_until_back(settings.SERVICES[SERVICE])
+        placed = patiently(partial(place_order, order.request, checkout_key=key))
+        ends[placed.order_id] = order.ends
         tick()
     return ends
 
 
+def patiently(act: Callable[[], Done]) -> Done:
+    """What `act` returns. It is repeated while the orders database is away, so a repetition must be harmless."""
+    while True:
+        try:
+            return act()
+        except DatabaseError as error:
+            if not is_away(error, database=settings.SERVICES[SERVICE]):
+                raise
+            wait_until_back(settings.SERVICES[SERVICE])
+
+
+def ended_among(order_ids: Iterable[UUID], ends: dict[UUID, str | None]) -> set[UUID]:
+    """Those that have ended. What is confirmed and must end refunded is cancelled now, as by its customer."""
+    ended = set()
+    for order_id, (status, _, _) in finished_among(list(order_ids)).items():
+        if status == Order.Status.CONFIRMED and ends[order_id] == Order.Status.REFUNDED:
+            try:
+                request_cancellation(order_id)
+                continue
+            except CannotBeCancelled:
+                pass  # its parcel has left: it has ended otherwise than it must, and the summary says so
+        ended.add(order_id)
+    return ended
+
+
 def finished_among(order_ids: list[UUID]) -> dict[UUID, tuple[str, datetime, datetime]]:
-    """Status, and when placed and finished, of those that are finished."""
-    rows = Order.objects.filter(id__in=order_ids).exclude(status=Order.Status.PENDING)
+    """Status, and when placed and finished, of those that are finished and not being cancelled."""
+    rows = Order.objects.filter(id__in=order_ids).exclude(
+        status__in=[Order.Status.PENDING, Order.Status.CANCELLING]
+    )
     return {
         order_id: (status, placed_at, finished_at)
         for order_id, status, placed_at, finished_at in rows.values_list(
@@ -72,7 +100,11 @@ def finished_among(order_ids: list[UUID]) -> dict[UUID, tuple[str, datetime, dat
 def sum_up(ends: dict[UUID, str | None], *, seconds: float) -> Summary:
     """Count and time the orders; `otherwise` names those that ended in another way than they must."""
     finished = finished_among(list(ends))
-    latencies = sorted((done - placed).total_seconds() for _, placed, done in finished.values())
+    latencies = sorted(
+        (done - placed).total_seconds()
+        for status, placed, done in finished.values()
+        if status != Order.Status.REFUNDED
+    )
     statuses = [status for status, _, _ in finished.values()]
     is_known = all(end is not None for end in ends.values())
     first = min((placed for _, placed, _ in finished.values()), default=None)
@@ -82,9 +114,11 @@ def sum_up(ends: dict[UUID, str | None], *, seconds: float) -> Summary:
         placed=len(ends),
         confirmed=statuses.count("confirmed"),
         cancelled=statuses.count("cancelled"),
+        refunded=statuses.count("refunded"),
         unfinished=len(ends) - len(finished),
         expected_confirmed=list(ends.values()).count("confirmed") if is_known else None,
         expected_cancelled=list(ends.values()).count("cancelled") if is_known else None,
+        expected_refunded=list(ends.values()).count("refunded") if is_known else None,
         otherwise=[
             str(order_id)
             for order_id, (status, _, _) in finished.items()

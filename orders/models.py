@@ -5,6 +5,8 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
+from contracts import reasons
+
 
 class Product(models.Model):
     """An article in the catalogue. Whether it is in stock is the inventory's business, not known here."""
@@ -79,6 +81,11 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether its customer may ask for it: once the parcel has left, asking again would change nothing."""
+        return self.status == self.Status.CONFIRMED and self.reason != reasons.SHIPMENT_LEFT
 
 
 class OrderLine(models.Model):

@@ -103,3 +103,22 @@ CANCELLED_OTHERWISE = (
     "some banks take a few days to show that.",
     TRY_AGAIN,
 )
+
+CONFIRMED = (
+    "Thank you, your order is confirmed",
+    "Everything went well: your parcel is booked and on its way to you soon.",
+    "",
+)
+"""Headline, story and advice. The same of an order that was to be cancelled and stayed confirmed:"""
+NOT_CANCELLED = {
+    reasons.SHIPMENT_LEFT: (
+        "Your order could not be cancelled",
+        "The parcel had left already when you asked us, so the order stays confirmed and comes to you.",
+        "",
+    ),
+}
+NOT_CANCELLED_OTHERWISE = (
+    "Your order was not cancelled",
+    "Something on our side went wrong, so the order stays confirmed. That was not your fault.",
+    "You may ask for it again.",
+)

@@ -10,7 +10,10 @@ from orders.order_words import (
     CANCELLED,
     CANCELLED_OTHERWISE,
     CHECKOUT,
+    CONFIRMED,
     LABELS,
+    NOT_CANCELLED,
+    NOT_CANCELLED_OTHERWISE,
     TRY_AGAIN,
 )
 
@@ -195,14 +198,10 @@ def progress_of(order: Order, steps: Iterable[OrderStep]) -> Progress:
     by_name = {step.name: step for step in steps}
     total = money(order.total_amount, order.currency)
     if order.status == Order.Status.CONFIRMED:
-        words = (
-            "Thank you, your order is confirmed",
-            "You asked us to cancel it, but the parcel had left already, so it comes to you."
-            if order.reason
-            else "Everything went well: your parcel is booked and on its way to you soon.",
-            f"{total} has been taken from your card, once.",
-            "",
+        headline, story, advice = (
+            CONFIRMED if not order.reason else NOT_CANCELLED.get(order.reason, NOT_CANCELLED_OTHERWISE)
         )
+        words = (headline, story, f"{total} has been taken from your card, once.", advice)
     elif order.status == Order.Status.CANCELLING:
         words = (
             "We are cancelling your order",
@@ -242,7 +241,7 @@ def progress_of(order: Order, steps: Iterable[OrderStep]) -> Progress:
         advice=advice,
         steps=_steps(order, by_name),
         is_finished=order.status not in (Order.Status.PENDING, Order.Status.CANCELLING),
-        can_be_cancelled=order.status == Order.Status.CONFIRMED and not order.reason,
+        can_be_cancelled=order.can_be_cancelled,
     )
 
 
@@ -304,8 +303,8 @@ def _steps(order: Order, by_name: Mapping[str, OrderStep]) -> tuple[Step, ...]:
 
 
 def _cancellation(order: Order, by_name: Mapping[str, OrderStep]) -> Iterator[Step]:
-    """The steps of cancelling a confirmed order; none where nobody has asked for that."""
-    if order.status == Order.Status.CONFIRMED and not order.reason:
+    """The steps of cancelling a confirmed order; none where nobody has asked for that, or it was not begun."""
+    if order.can_be_cancelled:
         return
     is_refused = order.status == Order.Status.CONFIRMED
     for name in CANCELLATION:

@@ -147,7 +147,7 @@ def request_cancellation(order_id: UUID) -> bool:
             return False
         if order.status != Order.Status.CONFIRMED:
             raise CannotBeCancelled("We are still working on this order. Wait until it is confirmed.")
-        if order.reason:
+        if not order.can_be_cancelled:
             raise CannotBeCancelled("This order cannot be cancelled any more: the parcel has left.")
         requested = CancellationRequested(
             request_id=uuid4(),
@@ -160,7 +160,7 @@ def request_cancellation(order_id: UUID) -> bool:
 
 
 def refuse_cancellation(order_id: UUID, *, reason: str) -> Event:
-    """The order stays confirmed, and can be cancelled no more. Raises `NotBeingCancelled`."""
+    """The order stays confirmed; unless its parcel has left, it can be asked for again. Raises `NotBeingCancelled`."""
     order = _being_cancelled(order_id)
     event = CancellationRefused(
         order_id=order_id,

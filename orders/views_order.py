@@ -58,7 +58,7 @@ def cancel(request: HttpRequest, order_id: UUID) -> HttpResponseBase:
             problem = str(error)
         else:
             return _private(HttpResponseRedirect(reverse("orders:order", args=[order_id])))
-    elif found.status != Order.Status.CONFIRMED:
+    elif not found.can_be_cancelled:
         return _private(HttpResponseRedirect(reverse("orders:order", args=[order_id])))
     context = {
         "order": found,
@@ -66,7 +66,10 @@ def cancel(request: HttpRequest, order_id: UUID) -> HttpResponseBase:
         "total": money(found.total_amount, found.currency),
         "problem": problem,
     }
-    return _private(page(request, "orders/cancel.html", context, status=409 if problem else 200))
+    response = _private(page(request, "orders/cancel.html", context, status=409 if problem else 200))
+    # A form's origin is told only where its page may be told: to ourselves, and to nobody else.
+    response["Referrer-Policy"] = "same-origin"
+    return response
 
 
 @require_safe

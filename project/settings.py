@@ -40,7 +40,7 @@ BROKER_URL = env.broker_url()
 DELIVERY_LIMIT = env.whole("DELIVERY_LIMIT", 20, least=1)
 """After so many deliveries that nobody answered, because each ended its consumer, a message becomes a dead letter."""
 HANDLER_MODULES = tuple(f"{name}.handlers" for name in SERVICE_NAMES)
-SAGAS = ("sagas.checkout.CHECKOUT", "sagas.refund.REFUND")
+SAGAS = ("sagas.checkout.CHECKOUT_1", "sagas.checkout.CHECKOUT", "sagas.refund.REFUND")
 """Every definition that starts sagas or that running ones still need, as dotted paths."""
 RETRY_ATTEMPTS = env.whole("RETRY_ATTEMPTS", 8, least=1)
 """After so many failed attempts a message becomes a dead letter, where its handler declares nothing else."""

@@ -1,9 +1,13 @@
 """The checkout: from a placed order to a confirmed one, or to a cancelled one with everything undone."""
 
 from contracts.billing import (
+    AuthorizationNotFound,
     AuthorizePayment,
+    CaptureNotFound,
     CapturePayment,
     CaptureRefused,
+    FindAuthorization,
+    FindCapture,
     PaymentAuthorized,
     PaymentCaptured,
     PaymentDeclined,
@@ -22,12 +26,27 @@ from contracts.shipping import (
 from sagas.definition import Exhausted, Pivot, Saga, Step
 
 # fmt: off
-CHECKOUT = Saga("checkout", version=1, starts=OrderPlaced, unique_by="order_id", steps=(
-    Step("place",     undo=CancelOrder, undone=OrderCancelled),
-    Step("reserve",   ReserveStock,     done=StockReserved,     refused=StockUnavailable, undo=ReleaseStock,   undone=StockReleased, exhausted=Exhausted.COMPENSATE),
+_PLACE   = Step("place",   undo=CancelOrder, undone=OrderCancelled)
+_RESERVE = Step("reserve", ReserveStock, done=StockReserved,  refused=StockUnavailable, undo=ReleaseStock,   undone=StockReleased, exhausted=Exhausted.COMPENSATE)
+_SHIP    = Step("ship",    BookShipment, done=ShipmentBooked, refused=ShipmentRefused,  undo=CancelShipment, undone=ShipmentCancelled)
+_CONFIRM = Step("confirm", ConfirmOrder, done=OrderConfirmed)
+
+CHECKOUT_1 = Saga("checkout", version=1, starts=OrderPlaced, unique_by="order_id", steps=(
+    _PLACE,
+    _RESERVE,
     Step("authorize", AuthorizePayment, done=PaymentAuthorized, refused=PaymentDeclined,  undo=VoidPayment,    undone=PaymentVoided),
-    Step("ship",      BookShipment,     done=ShipmentBooked,    refused=ShipmentRefused,  undo=CancelShipment, undone=ShipmentCancelled),
+    _SHIP,
     Pivot("capture",  CapturePayment,   done=PaymentCaptured,   refused=CaptureRefused),
-    Step("confirm",   ConfirmOrder,     done=OrderConfirmed),
+    _CONFIRM,
+))
+"""Sagas that began before the gateway was asked what had become of a payment finish on this one."""
+
+CHECKOUT = Saga("checkout", version=2, starts=OrderPlaced, unique_by="order_id", steps=(
+    _PLACE,
+    _RESERVE,
+    Step("authorize", AuthorizePayment, done=PaymentAuthorized, refused=PaymentDeclined,  undo=VoidPayment,    undone=PaymentVoided, ask=FindAuthorization, nothing=AuthorizationNotFound),
+    _SHIP,
+    Pivot("capture",  CapturePayment,   done=PaymentCaptured,   refused=CaptureRefused, ask=FindCapture, nothing=CaptureNotFound),
+    _CONFIRM,
 ))
 # fmt: on

@@ -88,14 +88,15 @@ def decide(
     Raises `ActionRefused` for what people cannot do to the saga as it is.
     """
     turn = Turn(definition, saga, now, policy, switches)
+    if isinstance(incoming, Action):
+        refusal = refusal_of(definition, saga, incoming, switches)
+        if refusal is not None:
+            raise ActionRefused(refusal)
+        turn.act(incoming)
+        return turn.decision()
+    if saga.is_final:
+        return Decision(saga, ())
     match incoming:
-        case PauseSaga() | ResumeSaga() | RetryStep() | SkipStep() | CancelSaga() | MarkUndone():
-            refusal = refusal_of(definition, saga, incoming, switches)
-            if refusal is not None:
-                raise ActionRefused(refusal)
-            turn.act(incoming)
-        case _ if saga.is_final:
-            return Decision(saga, ())
         case Started():
             turn.start(incoming.event)
         case Replied():
@@ -195,6 +196,10 @@ class Turn(Moves):
             if not state.is_letter_discarded:
                 self._change(position, discarded_letter_id=note.letter_id)
             return
+        if state.status not in NEEDS_A_PERSON and state.letter_id == note.letter_id:
+            # A person has had the command sent again since that letter: the answer to it is awaited.
+            self._change(position, discarded_letter_id=note.letter_id)
+            return
         self._change(position, letter_id=note.letter_id, discarded_letter_id=note.letter_id)
         self._exhaust(position, is_compensation=note.is_compensation)
 
@@ -202,7 +207,7 @@ class Turn(Moves):
         """Do what a person wants, which is possible."""
         match action:
             case PauseSaga():
-                self._become(paused_at=self._now)
+                self._pause()
             case ResumeSaga():
                 self._resume()
             case CancelSaga():
@@ -235,6 +240,7 @@ class Turn(Moves):
         if state.status is StepStatus.SKIPPED:
             # The person's word stands, and there is nothing to be undone.
             self._change(position, compensation="")
+            self.go_on()
             return
         if not (state.status in ACTION_IS_AWAITED or is_early or is_given_up):
             return
@@ -268,7 +274,9 @@ class Turn(Moves):
     def _is_saga_overdue(self, overdue: Sequence[str] | None) -> bool:
         if self._saga.status is not SagaStatus.RUNNING or self._saga.deadline_at is None:
             return False
-        return "" in overdue if overdue is not None else self._saga.deadline_at <= self._now
+        if overdue is not None:
+            return "" in overdue
+        return self._saga.stopped_at is None and self._saga.deadline_at <= self._now
 
     def _miss_deadline(self, position: int) -> None:
         state, step = self._steps[position], self._definition.steps[position]
@@ -314,13 +322,20 @@ class Turn(Moves):
         )
         self._turn_round(reasons.STEP_OVERDUE)
 
+    def _pause(self) -> None:
+        """What pause switches have held until now is counted, so that no time counts twice."""
+        for position in range(len(self._steps)):
+            self._count_time_held(position)
+        self._become(paused_at=self._now)
+
     def _resume(self) -> None:
-        """Deadlines have stood still since it was paused."""
+        """Deadlines have stood still since it was paused, whatever was set or lifted meanwhile."""
         assert self._saga.paused_at is not None
         stood_still = self._now - self._saga.paused_at
         for position, state in enumerate(self._steps):
             if state.deadline_at is not None:
-                self._change(position, deadline_at=state.deadline_at + stood_still)
+                self._change(position, deadline_at=state.deadline_at + stood_still, counted_at=self._now)
+                self._count_time_held(position)
         deadline = self._saga.deadline_at
         self._become(paused_at=None, deadline_at=deadline + stood_still if deadline is not None else None)
 

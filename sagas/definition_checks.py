@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,19 +10,33 @@ from sagas.facts import recipe_of
 from sagas.steps import Exhausted, Pause, Pivot, Step, Wait
 
 if TYPE_CHECKING:
+    from contracts.message import Event
     from sagas.definition import Saga
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
 
 def problems_of(saga: Saga) -> Iterator[str]:
     """What is wrong with the table; the first problem may bring others about."""
     names = [step.name for step in saga.steps]
+    if not names:
+        yield "it has no steps"
     if len(set(names)) != len(names):
         yield "two steps have the same name"
+    for name in names:
+        if not _NAME.fullmatch(name):
+            yield (
+                f"a step cannot be called {name!r}: keys and addresses carry the name, so it has small letters, "
+                "digits, hyphens and underscores only, and 60 of them at most"
+            )
+    if saga.deadline is not None and saga.deadline <= 0:
+        yield f"its deadline is {saga.deadline} s; it must be more than 0"
     if saga.unique_by not in saga.starts.__struct_fields__:
         yield f"{saga.starts.__name__} has no field {saga.unique_by!r}"
     for position, step in enumerate(saga.steps):
         yield from _problems_of_order(step, names[:position])
     yield from _problems_of_pivot(saga)
+    yield from _problems_of_waits(saga)
     for position, step in enumerate(saga.steps):
         yield from _problems_of_step(saga, step)
         yield from _problems_of_commands(saga, position)
@@ -39,6 +54,10 @@ def _problems_of_pivot(saga: Saga) -> Iterator[str]:
     pivot = saga.pivot_position
     if pivot == len(saga.steps):
         return
+    if saga.steps[pivot].command is None:
+        yield f"the pivot {saga.steps[pivot].name!r} has no command: nobody could say when there is no way back"
+    if saga.steps[pivot].undo is not None:
+        yield f"the pivot {saga.steps[pivot].name!r} has an `undo`, but once it is done there is no way back"
     related = saga.ancestors[pivot] | saga.descendants[pivot] | {pivot}
     for position, step in enumerate(saga.steps):
         if position not in related:
@@ -55,7 +74,24 @@ def _problems_of_pivot(saga: Saga) -> Iterator[str]:
             yield f"step {step.name!r} is to be compensated when it is exhausted, but from the pivot on nothing is"
 
 
+def _problems_of_waits(saga: Saga) -> Iterator[str]:
+    awaited: dict[type[Event], str] = {}
+    for step in saga.waits():
+        for event in (step.done, step.refused):
+            if event is None:
+                continue
+            if event in awaited:
+                yield (
+                    f"steps {awaited[event]!r} and {step.name!r} wait for the same {event.__name__}, which would end "
+                    "both"
+                )
+            awaited[event] = step.name
+
+
 def _problems_of_step(saga: Saga, step: Step) -> Iterator[str]:
+    for name, seconds in (("deadline", step.deadline), ("longest_pause", step.longest_pause)):
+        if seconds is not None and seconds <= 0:
+            yield f"the {name} of step {step.name!r} is {seconds} s; it must be more than 0"
     if isinstance(step, Wait):
         if step.done is None or step.deadline is None:
             yield f"step {step.name!r} waits for an event from outside, so it needs `done` and a `deadline`"
@@ -71,7 +107,7 @@ def _problems_of_step(saga: Saga, step: Step) -> Iterator[str]:
     if isinstance(step, Pause):
         if step.seconds <= 0:
             yield f"step {step.name!r} pauses for {step.seconds} s; it must be more than 0"
-        if step.command or step.done or step.undo or step.ask:
+        if step.command or step.done or step.refused or step.undo or step.ask:
             yield f"step {step.name!r} only lets time pass: it has no command, no reply and nothing to undo"
         return
     if (step.command is None) != (step.done is None):
@@ -82,11 +118,10 @@ def _problems_of_step(saga: Saga, step: Step) -> Iterator[str]:
         yield f"step {step.name!r} needs both `ask` and `nothing`, or neither"
     if step.ask and not step.command:
         yield f"step {step.name!r} has a question and no command that it could be about"
+    if step.refused and not step.command:
+        yield f"step {step.name!r} can be refused, and has no command that somebody could refuse"
     if step.repeats < 0:
         yield f"step {step.name!r} is to be repeated {step.repeats} times"
-    for name, seconds in (("deadline", step.deadline), ("longest_pause", step.longest_pause)):
-        if seconds is not None and seconds <= 0:
-            yield f"the {name} of step {step.name!r} is {seconds} s; it must be more than 0"
     replies = [event for event in (step.done, step.refused, step.undone, step.nothing) if event]
     if len(set(replies)) != len(replies):
         yield f"step {step.name!r} has one event for two replies, which nobody could tell apart"

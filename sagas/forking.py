@@ -106,6 +106,7 @@ def superseded(saga: SagaState, *, now: datetime) -> SagaState:
         deadline_at=None,
         paused_at=None,
         is_withheld=False,
+        stopped_at=None,
     )
 
 

@@ -53,6 +53,9 @@ class SagaRecord(models.Model):
     is_overdue = models.BooleanField(db_default=False, help_text="An answer was awaited in vain.")
     is_withheld = models.BooleanField(db_default=False, help_text="A pause switch holds something back.")
     paused_at = models.DateTimeField(null=True, help_text="Since when a person has stopped it.")
+    stopped_at = models.DateTimeField(
+        null=True, help_text="Since when its own deadline stands still for a pause switch."
+    )
     deadline_at = models.DateTimeField(null=True, help_text="Until when its pivot has to be sent.")
     look_at = models.DateTimeField(null=True, help_text="The next deadline of all.")
     started_at = models.DateTimeField()

@@ -20,6 +20,9 @@ from sagas.state import (
 )
 from sagas.switches import Switch, is_set, time_held
 
+_KEEPS_GOING = (*IN_FLIGHT, *COMPENSATION_IS_AWAITED)
+"""A saga that has turned round ends when none of its steps is so."""
+
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
     """A command to be sent. Repeated with the same step, try and direction it has the same idempotency key.
@@ -81,6 +84,7 @@ class Moves:
 
     def decision(self) -> Decision:
         is_withheld = self._waits_for_switches()
+        self._stop_or_go_on_counting(is_withheld=is_withheld)
         saga = msgspec.structs.replace(self._saga, steps=tuple(self._steps), is_withheld=is_withheld)
         return Decision(saga, tuple(self._sendings), tuple(self._missed))
 
@@ -95,6 +99,24 @@ class Moves:
             )
         )
 
+    def _stop_or_go_on_counting(self, *, is_withheld: bool) -> None:
+        """The saga's own deadline stands still while something is withheld, unless it was over before."""
+        saga = self._saga
+        if saga.deadline_at is None:
+            if saga.stopped_at is not None:
+                self._become(stopped_at=None)
+            return
+        is_stopped = (
+            is_withheld
+            and saga.paused_at is None
+            and (saga.stopped_at is not None or saga.deadline_at > self._now)
+        )
+        if is_stopped and saga.stopped_at is None:
+            self._become(stopped_at=self._now)
+        elif saga.stopped_at is not None and not is_stopped:
+            stood_still = self._now - saga.stopped_at
+            self._become(stopped_at=None, deadline_at=saga.deadline_at + stood_still)
+
     def go_on(self) -> None:
         """Begin whatever may begin now, or undo what may be undone now, and end the saga where nothing is left."""
         if self._saga.paused_at is not None or self._saga.is_final:
@@ -102,30 +124,24 @@ class Moves:
         for position, is_compensation in list(self._ready()):
             if not self._is_held_back(position, is_compensation=is_compensation):
                 self._set_out(position, is_compensation=is_compensation)
-        statuses = [state.status for state in self._steps]
         if self._saga.status is SagaStatus.RUNNING:
-            if all(status in SATISFIED for status in statuses):
+            if all(state.status in SATISFIED for state in self._steps):
                 self._finish(SagaStatus.COMPLETED)
-        elif not any(
-            state.is_to_be_undone or state.status in (*IN_FLIGHT, *COMPENSATION_IS_AWAITED)
-            for state in self._steps
-        ):
+        elif not any(state.is_to_be_undone or state.status in _KEEPS_GOING for state in self._steps):
             self._finish(SagaStatus.CANCELLED)
 
     def _ready(self) -> Iterator[tuple[int, bool]]:
         """The steps that may begin or be undone now, each with whether it is to be undone."""
         if self._saga.status is SagaStatus.RUNNING:
+            satisfied = {i for i, state in enumerate(self._steps) if state.status in SATISFIED}
             for position, state in enumerate(self._steps):
-                if state.status is StepStatus.PENDING and all(
-                    self._steps[before].status in SATISFIED for before in self._definition.ancestors[position]
-                ):
+                if state.status is StepStatus.PENDING and self._definition.ancestors[position] <= satisfied:
                     yield position, False
         elif self._saga.status is SagaStatus.COMPENSATING:
+            waited_for = {i for i, state in enumerate(self._steps) if self._keeps_waiting(state)}
             for position in reversed(range(len(self._steps))):
-                if self._steps[position].is_to_be_undone and not any(
-                    self._keeps_waiting(self._steps[after])
-                    for after in self._definition.descendants[position]
-                ):
+                is_free = self._definition.descendants[position].isdisjoint(waited_for)
+                if is_free and self._steps[position].is_to_be_undone:
                     yield position, True
 
     @staticmethod

@@ -44,6 +44,7 @@ _HEAD_COLUMNS: dict[str, tuple[str, Callable[[SagaState, datetime], Any]]] = {
     "deadline_at": ("timestamptz", lambda saga, now: saga.deadline_at),
     "paused_at": ("timestamptz", lambda saga, now: saga.paused_at),
     "is_withheld": ("boolean", lambda saga, now: saga.is_withheld),
+    "stopped_at": ("timestamptz", lambda saga, now: saga.stopped_at),
     "current": (
         "text",
         lambda saga, now: "" if saga.is_final else " ".join(s.name for s in saga.under_way()),
@@ -84,7 +85,7 @@ SELECT jsonb_agg(switch) FROM (
 """Locked as shared: whoever lifts a switch waits for those who still go by it, and then finds what they held back."""
 
 _READ = """
-SELECT id, name, version, status, reason, data::text, finished_at, deadline_at, paused_at, is_withheld,
+SELECT id, name, version, status, reason, data::text, finished_at, deadline_at, paused_at, is_withheld, stopped_at,
        correlation_id, business_key, generation, ({switches})::text
 FROM sagas_sagarecord WHERE id = ANY(%s) ORDER BY id {lock}"""
 _LOCK = _READ.format(switches=_SWITCHES + " FOR SHARE) AS switch", lock="FOR UPDATE")
@@ -198,7 +199,8 @@ def _load(sql: str, ids: Iterable[UUID], *, now: datetime) -> Locked:
             steps.setdefault(saga_id, []).append(_step(columns))
     found = {}
     for saga_id, name, version, status, reason, data, *more in rows:
-        finished_at, deadline_at, paused_at, is_withheld, correlation_id, business_key, generation, _ = more
+        finished_at, deadline_at, paused_at, is_withheld, stopped_at, correlation_id, *more = more
+        business_key, generation, _ = more
         state = SagaState(
             id=saga_id,
             status=SagaStatus(status),
@@ -209,6 +211,7 @@ def _load(sql: str, ids: Iterable[UUID], *, now: datetime) -> Locked:
             deadline_at=deadline_at,
             paused_at=paused_at,
             is_withheld=is_withheld,
+            stopped_at=stopped_at,
         )
         found[saga_id] = LoadedSaga(
             name=name,

@@ -115,6 +115,8 @@ class SagaState(msgspec.Struct, frozen=True, kw_only=True):
     """Since when a person has stopped it: what is answered is kept, and nothing is sent."""
     is_withheld: bool = False
     """A pause switch holds something back that would be sent otherwise."""
+    stopped_at: datetime | None = None
+    """Since when `deadline_at` stands still, because of that."""
 
     @property
     def is_final(self) -> bool:
@@ -125,7 +127,7 @@ class SagaState(msgspec.Struct, frozen=True, kw_only=True):
         if self.paused_at is not None or self.is_final:
             return None
         deadlines = [step.deadline_at for step in self.steps if step.deadline_at and not step.is_frozen]
-        if self.deadline_at is not None:
+        if self.deadline_at is not None and self.stopped_at is None:
             deadlines.append(self.deadline_at)
         return min(deadlines, default=None)
 
@@ -141,5 +143,5 @@ class SagaState(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an answer has been awaited in vain, or the time for the whole is over."""
         if self.is_final:
             return False
-        late = self.deadline_at is not None and self.deadline_at <= now
+        late = self.deadline_at is not None and self.stopped_at is None and self.deadline_at <= now
         return late or any(step.is_repeated or step.status is StepStatus.ASKING for step in self.steps)

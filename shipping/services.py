@@ -39,9 +39,9 @@ def record_cancellation(order_id: UUID) -> Event:
 
 
 def booked_parcel(order_id: UUID) -> Shipment:
-    """The order's parcel as it was booked; raises `NoParcel` where there is none."""
+    """The order's parcel, which was booked when its row was changed last; raises `NoParcel` where none is booked."""
     shipment = Shipment.objects.filter(order_id=order_id).first()
-    if shipment is None or not shipment.tracking:
+    if shipment is None or shipment.state != Shipment.State.BOOKED:
         found = shipment.state if shipment else "not known here"
         raise NoParcel(f"The parcel of order {order_id} is to be recalled, and is {found}.")
     return shipment

@@ -21,12 +21,13 @@ from deadletters.errors import Unreplayable
 from deadletters.rehearsals import stage
 from eventstore.errors import ConcurrentAppend
 from messaging import idempotency, retention, topology
+from messaging.answering import CallUnderWay
 from messaging.breaker import Asking
-from messaging.consumer import CallUnderWay, run
+from messaging.consumer import run
 from messaging.database import is_busy, is_repeatable
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, new_message_id, utc_now
-from messaging.handling import GatewayHandler, Handler, handlers_of
+from messaging.handling import AnyHandler, Handler, QuestionHandler, handlers_of
 from messaging.metrics import Outcome
 from messaging.ordering import order_of
 from messaging.outbox_rows import OutgoingMessage
@@ -196,10 +197,12 @@ def _handle(service: str, envelope: Envelope, payload: dict[str, Any]) -> Handle
         )
 
 
-def _uncalled(handler: Handler | GatewayHandler, calls: list[GatewayCall]) -> Handler | GatewayHandler:
+def _uncalled(handler: AnyHandler, calls: list[GatewayCall]) -> AnyHandler:
     """The handler, with the answer that it declares in place of its call to a gateway."""
     if isinstance(handler, Handler):
         return handler
+    if isinstance(handler, QuestionHandler):
+        return msgspec.structs.replace(handler, find=_found(handler, calls), gateway=_NO_BREAKER)
     assume = handler.rehearse
 
     def call(request: dict[str, Any], key: str) -> Any:
@@ -211,6 +214,18 @@ def _uncalled(handler: Handler | GatewayHandler, calls: list[GatewayCall]) -> Ha
         return outcome
 
     return msgspec.structs.replace(handler, call=call, gateway=_NO_BREAKER)
+
+
+def _found(handler: QuestionHandler, calls: list[GatewayCall]) -> Callable[[str], Any]:
+    """What is assumed to be found with the gateway."""
+
+    def find(key: str) -> Any:
+        outcome = handler.rehearse(key)
+        answer = "nothing" if outcome is None else _in_words(outcome)
+        calls.append(GatewayCall(gateway=handler.gateway, request={"key": key}, answer=answer))
+        return outcome
+
+    return find
 
 
 def _in_words(outcome: Any) -> str:
@@ -244,7 +259,7 @@ def _too_old(standing: _Standing, service: str) -> list[str]:
     return [f"it is older than the keys that {service} keeps, so it may have been handled before"]
 
 
-def _breaker(handler: Handler | GatewayHandler, database: str) -> list[str]:
+def _breaker(handler: AnyHandler, database: str) -> list[str]:
     if isinstance(handler, Handler):
         return []
     with connections[database].cursor() as cursor:

@@ -33,14 +33,12 @@ class SagaRecordAdmin(HistoryAdmin):
     empty_sentence = "No saga: the event that starts it has not arrived yet."
 
     list_display = (
-        "business_key",
-        "name",
+        "shown_saga",
         "shown_status",
         "shown_current",
         "shown_sendings",
         time_column("started_at"),
         "shown_deadline",
-        "took",
         "order",
         "shown_reason",
     )
@@ -115,6 +113,13 @@ class SagaRecordAdmin(HistoryAdmin):
         if action in acts.BULK:
             return acts.bulk_action(action), action, acts.BULK[action]
         return super().get_action(action)
+
+    @admin.display(description="saga")
+    def shown_saga(self, saga: SagaRecord) -> str:
+        """The key is cut: the whole of it is on the page, and in what the mouse shows."""
+        return format_html(
+            '<span title="{}">{} {}</span>', saga.business_key, saga.name, saga.business_key[:8]
+        )
 
     @admin.display(description="state", ordering="status")
     def shown_status(self, saga: SagaRecord) -> str:

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from deadletters.models import DeadLetter, DeskEntry
 from eventstore.admin_columns import Tone, badge, duration, json_block, moment, page_for, page_of
 from eventstore.admin_privacy import masked
+from eventstore.private_text import scrubbed
 from sagas import records
 from sagas.actions import possible_actions
 from sagas.admin import acts, diagram, timeline
@@ -68,7 +69,16 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         "upright_diagram": diagram.drawing(table, state.steps, is_upright=True) if table else "",
         "timeline": timeline.chart(found, begin=saga.started_at, end=saga.finished_at or now),
         "steps": [
-            _step(table, step, position, loaded, locked.switches, request=request, letters=states)
+            _step(
+                table,
+                step,
+                position,
+                loaded,
+                locked.switches,
+                request=request,
+                letters=states,
+                is_hidden=is_hidden,
+            )
             for position, step in enumerate(state.steps)
         ],
         "steering": acts.offered(table, loaded, locked.switches, user=request.user) if table else [],
@@ -106,6 +116,7 @@ def _step(
     *,
     request: HttpRequest,
     letters: Mapping[UUID, str],
+    is_hidden: bool,
 ) -> dict[str, Any]:
     """`letters` are the states of those that are stored; of one that was pruned the step tells what it was told."""
     step = table.steps[position] if table and position < len(table.steps) else None
@@ -124,7 +135,7 @@ def _step(
         "finished": moment(state.finished_at, is_precise=True),
         "took": duration(state.sent_at, state.finished_at),
         "failure": state.failure.replace("_", " ") or "–",
-        "problem": state.problem,
+        "problem": scrubbed(state.problem) if is_hidden else state.problem,
         "key_saga_id": state.key_saga_id,
         "letter": state.letter_id
         and page_of("deadletters_deadletter", f"dead letter {state.letter_id}", id=state.letter_id),
@@ -150,7 +161,7 @@ def _message(message: MessageRecord, *, user: Any, is_hidden: bool) -> dict[str,
         "step": message.step or "–",
         "at": moment(message.noted_at or message.at, is_precise=True),
         "message_id": message.message_id if is_message else "",
-        "body": json_block(masked(message.body) if is_hidden and is_message else message.body),
+        "body": json_block(_hidden(message.body) if is_hidden and is_message else message.body),
         "key": page_for(user, "messaging_idempotencykey", f"key in {receiver}", **asked)
         if is_message
         else "",
@@ -158,6 +169,14 @@ def _message(message: MessageRecord, *, user: Any, is_hidden: bool) -> dict[str,
         if is_message
         else "",
     }
+
+
+def _hidden(body: dict[str, Any]) -> dict[str, Any]:
+    """The body without what it says of customers, also where it quotes an exception that does."""
+    found: dict[str, Any] = masked(body)
+    if isinstance(found.get("problem"), str):
+        found = {**found, "problem": scrubbed(found["problem"])}
+    return found
 
 
 def _letter(letter: DeadLetter, *, user: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """A confirmed order that its customer cancels, through real processes."""
 
+import json
+
 from billing.models import Payment
 from inventory.models import StockItem
 from notifications.models import Notification
@@ -61,3 +63,22 @@ def test_an_order_whose_parcel_has_left_stays_confirmed(shop: RunningShop) -> No
         lambda: Notification.objects.filter(order_id=order.id, kind="refused").exists(), what="the e-mail"
     )
     assert [line for line in audit().violations if str(order.id) in line] == []
+
+
+def test_what_customers_cancel_of_a_realistic_load_is_refunded_and_nothing_is_left_of_it(
+    shop: RunningShop,
+) -> None:
+    options = ("--mix", "realistic", "--seed", "7", "--cancel-share", "0.5", "--wait", "120", "--json")
+
+    placed = shop.manage("place_orders", "--count", "40", *options)
+
+    assert placed.returncode == 0, placed.stdout + placed.stderr
+    summary = json.loads(placed.stdout)
+    assert summary["expected_refunded"] > 5
+    for status in ("confirmed", "cancelled", "refunded"):
+        assert summary[status] == summary[f"expected_{status}"]
+    assert summary["otherwise"] == []
+    wait_until(
+        lambda: not SagaRecord.objects.filter(finished_at__isnull=True).exists(), what="the sagas to end"
+    )
+    assert shop.audit().returncode == 0, shop.audit().stdout

@@ -1,42 +1,34 @@
-"""A world in which messages come twice, late, in any order or not at all, and people act; and what must hold in it.
+"""A world in which messages come twice, late and in any order, processes die, people act and switches are set.
 
-The services behave as ours do: a key has its effect once, a compensation takes its action's key too, a repeated command
-gets the reply that it had, and a command that cannot be handled becomes a dead letter, of which the saga is told.
+What a saga decides and what it sends are one transaction: a process that dies before its end has done nothing, and is
+given the message again; one that dies after it is given a message again that the saga has had. No message is lost. A
+command that cannot be handled becomes a dead letter, of which the saga hears as it does of everything: some time.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from contracts.message import Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
+from sagas.actions import possible_actions, refusal_of
 from sagas.decide import begin, decide
-from sagas.definition import Saga, Wait
+from sagas.definition import Saga
 from sagas.errors import ActionRefused
-from sagas.incoming import (
-    Action,
-    DeadlinePassed,
-    Happened,
-    Incoming,
-    MarkUndone,
-    Replied,
-    Started,
-)
+from sagas.incoming import Action, DeadlinePassed, Happened, Incoming, Replied, Started
 from sagas.moves import Policy, Sending
-from sagas.state import HAS_A_DEADLINE, NEEDS_A_PERSON, SagaState, SagaStatus, StepState, StepStatus
+from sagas.state import NEEDS_A_PERSON, SagaState, StepStatus
 from sagas.switches import Switch, SwitchKind
+from tests.simulation.promises import Witness
+from tests.simulation.services import BrokenPromise, Services
+from tests.simulation.tables import example
 
 NOON = datetime.fromisoformat("2026-06-01T12:00:00+00:00")
 POLICY = Policy(deadline=60, longest_pause=300)
-LAST = 400
-"""Deliveries after which a history that is left to itself must have come to rest."""
-
-
-class BrokenPromise(AssertionError):
-    """Something happened that must never happen."""
 
 
 class Letter(msgspec.Struct):
@@ -46,269 +38,248 @@ class Letter(msgspec.Struct):
     sending: Sending
 
 
+class Clock:
+    """What all sagas have in common: the time, and the pause switches."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.switches: list[Switch] = []
+
+    @property
+    def is_anything_held(self) -> bool:
+        return any(switch.lifted_at is None for switch in self.switches)
+
+    def set_switch(self, kind: SwitchKind, name: str) -> None:
+        """Once: a switch that is set already is left as it is."""
+        if not any((s.kind, s.name, s.lifted_at) == (kind, name, None) for s in self.switches):
+            self.switches.append(Switch(kind=kind, name=name, set_at=self.now))
+
+
 class World:
     """One saga and all around it. `random` decides whatever can be one way or another."""
 
-    def __init__(self, definition: Saga, random: Random) -> None:
+    def __init__(
+        self,
+        definition: Saga,
+        random: Random,
+        clock: Clock | None = None,
+        seen: Counter[str] | None = None,
+    ) -> None:
         self.definition = definition
         self.random = random
-        self.now = NOON
+        self.clock = clock or Clock()
         self.id = self._uuid()
         self.saga: SagaState = begin(definition, self.id)
-        self.order = str(self.id)
-        self.switches: list[Switch] = []
+        self.seen: Counter[str] = Counter() if seen is None else seen
+        self.services = Services(definition, random)
+        self.witness = Witness(definition, self.seen)
         self.commands: list[Sending] = []
-        """On their way to a service."""
-        self.replies: list[tuple[int, Replied]] = []
-        """On their way to the saga, with their message ids."""
-        self.heard: set[int] = set()
-        self.kept: dict[str, Event | None] = {}
-        """What a key has been answered with; None where its compensation came before."""
-        self.effects: dict[str, str] = {}
-        """Step to `kept` or `undone`, by what the services did."""
-        self.by_hand: set[str] = set()
+        """In the outbox or the broker, on their way to a service."""
+        self.mail: list[tuple[int, Incoming]] = []
+        """On its way to the saga, with message ids."""
         self.letters: list[Letter] = []
-        self.refusals_heard: set[str] = set()
-        self.seen: Counter[str] = Counter()
-        self.trace: list[str] = []
+        self._heard: set[int] = set()
         self._message_ids = 0
+        self._story: list[tuple[Any, ...]] = []
 
     # The saga.
 
     def start(self) -> None:
-        self._decide(Started(self._event(self.definition.starts)))
+        self.hear(Started(example(self.definition.starts)))
 
     def hear(self, incoming: Incoming) -> None:
-        self._decide(incoming)
+        """The saga is moved, and sends what it says."""
+        before, now, switches = self.saga, self.clock.now, self.clock.switches
+        decision = decide(self.definition, before, incoming, now=now, policy=POLICY, switches=switches)
+        self.saga = decision.saga
+        self._story.append((now, incoming, decision.saga, decision.sendings))
+        self.witness.look(before, incoming, decision, now=now, switches=switches)
+        self.commands += decision.sendings
+        if decision.saga.is_withheld:
+            self.seen["withheld"] += 1
 
     def act(self, action: Action) -> bool:
-        """A person wants this; False where it is refused."""
+        """A person wants this; False where it is refused, as it was said that it would be."""
+        before, sent = self.saga, len(self.commands)
+        refusal = refusal_of(self.definition, before, action, self.clock.switches)
         try:
-            self._decide(action)
-        except ActionRefused:
+            self.hear(action)
+        except ActionRefused as refused:
+            if str(refused) != refusal:
+                raise BrokenPromise(f"{action} was refused: {refused}. It was said: {refusal}") from refused
             return False
+        if refusal is not None:
+            raise BrokenPromise(f"{action} was done, and it was said: {refusal}")
+        if self.saga == before and len(self.commands) == sent:
+            raise BrokenPromise(f"{action} was allowed, and changed nothing")
         self.seen[f"action:{type(action).__name__}"] += 1
-        if isinstance(action, MarkUndone):
-            self.by_hand.add(action.step)
         return True
 
-    def _decide(self, incoming: Incoming) -> None:
-        before = self.saga
-        decision = decide(
-            self.definition, before, incoming, now=self.now, policy=POLICY, switches=self.switches
-        )
-        self.saga = decision.saga
-        self.trace.append(self._line(incoming, decision.sendings))
-        self._check(before, incoming, decision.sendings)
-        if isinstance(incoming, Replied) and self._is_refusal(incoming):
-            self.refusals_heard.add(incoming.step)
-        self.commands += decision.sendings
+    def _post(self, incoming: Incoming) -> None:
+        self._message_ids += 1
+        self.mail.append((self._message_ids, incoming))
+
+    def deliver_mail(self, place: int, *, twice: bool = False, dies: bool = False) -> None:
+        """The saga hears of something; with `dies` its process does, before the transaction has ended."""
+        message_id, incoming = self.mail[place]
+        if dies and message_id not in self._heard:
+            self.seen["crash"] += 1
+            self._die_deciding(incoming)
+            return
+        if not twice:
+            del self.mail[place]
+        if message_id not in self._heard:
+            self._heard.add(message_id)
+            self.hear(incoming)
+
+    def _die_deciding(self, incoming: Incoming) -> None:
+        """Nothing of it has happened, and whoever decides it again decides the same."""
+        given = {"now": self.clock.now, "policy": POLICY, "switches": self.clock.switches}
+        first, second = (decide(self.definition, self.saga, incoming, **given) for _ in range(2))
+        if first != second:
+            raise BrokenPromise(f"{incoming} is decided in two ways")
 
     # The services.
 
     def deliver_command(self, place: int, *, twice: bool = False, dies: bool = False) -> None:
-        """One of the commands arrives; it may come again, or become a dead letter."""
-        sending = self.commands[place] if twice else self.commands.pop(place)
-        if dies and not sending.question:
-            letter = Letter(self._uuid(), sending)
-            self.letters.append(letter)
-            self.seen["dead letter"] += 1
-            self._decide(
-                NoteDeadLetter(
-                    saga_id=self.id,
-                    step=sending.step,
-                    step_try=sending.step_try,
-                    is_compensation=sending.is_compensation,
-                    letter_id=letter.id,
-                    problem="it cannot be handled",
-                )
-            )
+        """A command arrives; with `twice` it comes again, with `dies` its service dies before it stores anything."""
+        sending = self.commands[place] if twice or dies else self.commands.pop(place)
+        if dies:
+            self.seen["crash"] += 1
+            self.services.die(sending)
             return
         self._handle(sending)
 
     def _handle(self, sending: Sending) -> None:
-        name = sending.step
-        step = self.definition.step(name)
-        if sending.question:
-            self._answer(sending, self.kept.get(name) or self._event(step.nothing))
-            return
-        key = f"{name}:undo" if sending.is_compensation else name
-        if key in self.kept:
-            if (reply := self.kept[key]) is not None:
-                self._answer(sending, reply)
-            return
-        if sending.is_compensation:
-            if self.effects.get(name) == "kept" or step.command is None:
-                self.effects[name] = "undone"
-            self.kept.setdefault(name, None)
-            self.kept[key] = self._event(step.undone)
-        elif step.refused is not None and self.random.random() < 0.15:
-            self.kept[key] = self._event(step.refused)
-        else:
-            if name in self.effects:
-                raise BrokenPromise(f"{name} had its effect twice")
-            self.effects[name] = "kept"
-            self.kept[key] = self._event(step.done)
-        self._answer(sending, self.kept[key])
+        reply = self.services.handle(sending)
+        self._story.append((self.clock.now, sending, reply))
+        self._post(Replied(sending.step, sending.step_try, reply))
 
-    def _answer(self, sending: Sending, event: Event | None) -> None:
-        assert event is not None
-        self._message_ids += 1
-        self.replies.append((self._message_ids, Replied(sending.step, sending.step_try, event)))
-
-    def deliver_reply(self, place: int, *, twice: bool = False) -> None:
-        message_id, reply = self.replies[place] if twice else self.replies.pop(place)
-        if message_id in self.heard:
-            return
-        self.heard.add(message_id)
-        self._decide(reply)
+    def bury(self, place: int) -> None:
+        """A command becomes a dead letter, whether or not it had its effect."""
+        sending = self.commands.pop(place)
+        if self.random.random() < 0.3:
+            self.services.die(sending)
+        letter = Letter(self._uuid(), sending)
+        self.letters.append(letter)
+        self.seen["dead letter"] += 1
+        self._post(NoteDeadLetter(problem="it cannot be handled", **self._of(letter)))
 
     def replay(self, place: int) -> None:
-        """A dead letter is handled after all."""
         self.seen["replay"] += 1
-        self._handle(self.letters.pop(place).sending)
+        self.commands.append(self.letters.pop(place).sending)
 
     def discard(self, place: int) -> None:
-        letter = self.letters.pop(place)
         self.seen["discard"] += 1
-        self._decide(
-            NoteDiscardedLetter(
-                saga_id=self.id,
-                step=letter.sending.step,
-                step_try=letter.sending.step_try,
-                is_compensation=letter.sending.is_compensation,
-                letter_id=letter.id,
-            )
-        )
+        self._post(NoteDiscardedLetter(**self._of(self.letters.pop(place))))
+
+    def _of(self, letter: Letter) -> dict[str, Any]:
+        sending = letter.sending
+        return {
+            "saga_id": self.id,
+            "step": sending.step,
+            "step_try": sending.step_try,
+            "is_compensation": sending.is_compensation,
+            "letter_id": letter.id,
+        }
 
     # Time, and the outside.
 
-    def let_time_pass(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
     def look_at_the_clock(self) -> None:
-        self._decide(DeadlinePassed())
+        self.hear(DeadlinePassed())
 
-    def say(self, name: str, *, is_refused: bool) -> None:
-        """The event from outside comes for which a step waits, or will wait."""
+    def let_time_pass(self, seconds: float) -> None:
+        self.clock.now += timedelta(seconds=seconds)
+
+    def wait_for_the_deadline(self) -> bool:
+        """Until the moment when the saga wants to be looked at; False where it waits for nothing."""
+        due = self.saga.next_deadline()
+        if due is None:
+            return False
+        self.clock.now = max(self.clock.now, due)
+        self.look_at_the_clock()
+        return True
+
+    def say(self, name: str, *, is_refused: bool = False) -> None:
+        """What this step waits for, or will wait for, happens outside."""
         step = self.definition.step(name)
-        event = step.refused if is_refused and step.refused else step.done
-        assert event is not None
+        kind = step.refused if is_refused and step.refused else step.done
+        assert kind is not None
         self.seen["outside"] += 1
         if self.saga.steps[self.definition.positions[name]].status is StepStatus.PENDING:
             self.seen["outside early"] += 1
-        self._decide(Happened(self._event(event)))
+        self._post(Happened(example(kind)))
 
-    def set_switch(self, name: str) -> None:
+    def set_switch(self, name: str, kind: SwitchKind = SwitchKind.STEP, *, about: str = "command") -> None:
+        """Hold back this step, the service of its command (or its `undo` or `ask`), or that type only."""
+        command = getattr(self.definition.step(name), about)
+        if command is None:
+            return
+        names = {
+            SwitchKind.STEP: f"{self.definition.name}.{name}",
+            SwitchKind.SERVICE: command.owner(),
+            SwitchKind.TYPE: command.wire_type,
+        }
         self.seen["switch"] += 1
-        self.switches.append(
-            Switch(kind=SwitchKind.STEP, name=f"{self.definition.name}.{name}", set_at=self.now)
-        )
+        self.clock.set_switch(kind, names[kind])
 
-    def lift_switches(self) -> None:
-        self.switches = [
-            msgspec.structs.replace(switch, lifted_at=switch.lifted_at or self.now)
-            for switch in self.switches
+    def lift_switches(self, which: Sequence[Switch] | None = None) -> None:
+        """All, or those given. A saga from which something was withheld is to be looked at then."""
+        lifted = self.clock.switches if which is None else which
+        now = self.clock.now
+        self.clock.switches = [
+            msgspec.structs.replace(switch, lifted_at=switch.lifted_at or now) if switch in lifted else switch
+            for switch in self.clock.switches
         ]
+        self._story.append((now, f"{len(lifted)} switches are lifted"))
+
+    def note_lifting(self) -> None:
         if self.saga.is_withheld:
-            self.seen["withheld"] += 1
-            self._decide(DeadlinePassed())
+            self._post(DeadlinePassed())
 
-    # What must hold.
+    # How it ends.
 
-    def _check(self, before: SagaState, incoming: Incoming, sendings: tuple[Sending, ...]) -> None:
-        saga = self.saga
-        if before.is_final and (saga != before or sendings):
-            raise BrokenPromise(f"a saga that was {before.status} has moved")
-        if saga.is_final and (saga.next_deadline() is not None or saga.is_withheld or saga.under_way()):
-            raise BrokenPromise("a saga that has ended still waits for something")
-        if saga.paused_at is not None and sendings:
-            raise BrokenPromise("a paused saga has sent something")
-        pivot = self.definition.pivot_position
-        for step in saga.steps:
-            if (step.status in HAS_A_DEADLINE) != (step.deadline_at is not None):
-                raise BrokenPromise(f"{step.name} is {step.status} with the deadline {step.deadline_at}")
-            if step.status in (StepStatus.HELD, StepStatus.STUCK) and step.deadline_at is not None:
-                raise BrokenPromise(f"{step.name} waits for a person and has a deadline")
-        for sending in sendings:
-            self._check_sending(before, sending, pivot)
-        due = saga.next_deadline()
-        if isinstance(incoming, DeadlinePassed) and due is not None and due <= self.now:
-            raise BrokenPromise("it has looked at the clock, and would have to again at once")
+    def waiting_for_a_person(self) -> list[str]:
+        return [step.name for step in self.saga.steps if step.status in NEEDS_A_PERSON]
 
-    def _check_sending(self, before: SagaState, sending: Sending, pivot: int) -> None:
-        position = self.definition.positions[sending.step]
-        step = self.definition.steps[position]
-        name = f"{self.definition.name}.{sending.step}"
-        if any(switch.name == name and switch.lifted_at is None for switch in self.switches):
-            raise BrokenPromise(f"{sending.step} was sent though a switch holds it back")
-        if sending.question:
-            self.seen["question"] += 1
-            return
-        if not sending.is_compensation:
-            if self.saga.status is not SagaStatus.RUNNING:
-                raise BrokenPromise(f"{sending.step} was sent by a saga that is {self.saga.status}")
-            for other in self.definition.ancestors[position]:
-                if self.saga.steps[other].status not in (StepStatus.DONE, StepStatus.SKIPPED):
-                    raise BrokenPromise(f"{sending.step} was sent before {self.saga.steps[other].name}")
-            if before.steps[position].sendings:
-                self.seen["repeated"] += 1
-            return
-        self.seen["compensation"] += 1
-        if position >= pivot:
-            raise BrokenPromise(f"{sending.step} is undone after the pivot")
-        if sending.step in self.refusals_heard:
-            raise BrokenPromise(f"{sending.step} is undone, and it was refused")
-        if step.command is not None and not before.steps[position].sendings:
-            raise BrokenPromise(f"{sending.step} is undone, and was never sent")
-        undoing = [state for state in self.saga.steps if state.status is StepStatus.UNDOING]
-        if len(undoing) > 1 and all(state.sendings == 1 for state in undoing):
-            self.seen["parallel compensations"] += 1
-        for other in self.definition.descendants[position]:
-            state = self.saga.steps[other]
-            if state.is_to_be_undone or state.status in (StepStatus.SENT, StepStatus.ASKING):
-                raise BrokenPromise(f"{sending.step} is undone before {state.name}, which is {state.status}")
+    def possible(self) -> list[Action]:
+        """What a person can do to the steps that wait for one."""
+        return [
+            kind(state.name)
+            for state in self.saga.steps
+            if state.status in NEEDS_A_PERSON
+            for kind in possible_actions(self.definition, self.saga, state, self.clock.switches)
+        ]
 
     def check_the_end(self) -> None:
         """What holds when nothing is under way any more, and nobody interferes."""
-        saga = self.saga
-        self.seen[str(saga.status)] += 1
-        if not saga.is_final:
-            waiting = [step for step in saga.steps if step.status in NEEDS_A_PERSON]
-            if not waiting:
-                raise BrokenPromise(f"the saga is {saga.status} and waits for nobody")
-            self.seen["waits for a person"] += 1
-            return
-        for state in saga.steps:
-            self._check_effect(state)
-
-    def _check_effect(self, state: StepState) -> None:
-        step, effect = self.definition.step(state.name), self.effects.get(state.name)
-        if isinstance(step, Wait) or state.name in self.by_hand:
-            return
-        if self.saga.status is SagaStatus.COMPLETED:
-            if effect == "undone":
-                raise BrokenPromise(f"{state.name} was undone, and the saga is completed")
-            if step.command is not None and effect is None and state.status is not StepStatus.SKIPPED:
-                raise BrokenPromise(f"{state.name} never had its effect, and the saga is completed")
-        elif step.undo is not None and effect == "kept":
-            raise BrokenPromise(f"{state.name} is kept, and the saga is cancelled")
+        self.seen[str(self.saga.status)] += 1
+        if self.saga.is_final:
+            self.witness.check_the_end(self.saga, self.services.effects)
+        elif not self.waiting_for_a_person():
+            raise BrokenPromise(f"the saga is {self.saga.status} and waits for nobody")
 
     # Small things.
-
-    def _event(self, kind: type[Event] | None) -> Event:
-        assert kind is not None
-        return kind(order=self.order)  # type: ignore[call-arg]  # the toys have this one field
-
-    def _is_refusal(self, reply: Replied) -> bool:
-        refused = self.definition.step(reply.step).refused
-        return refused is not None and isinstance(reply.event, refused)
 
     def _uuid(self) -> UUID:
         return UUID(int=self.random.getrandbits(128))
 
-    def _line(self, incoming: Incoming, sendings: tuple[Sending, ...]) -> str:
-        sent = ", ".join(type(sending.command).__name__ for sending in sendings)
-        steps = " ".join(f"{step.name}={step.status}" for step in self.saga.steps)
-        flags = " paused" if self.saga.paused_at else ""
-        return f"{self.now:%H:%M:%S} {incoming!r:.110} -> [{sent}] {self.saga.status}{flags} {steps}"
+    def trace(self) -> Iterator[str]:
+        """What happened, a line each."""
+        yield f"{self.definition.name} {self.id}"
+        for now, *what in self._story:
+            yield f"{now:%H:%M:%S.%f} {_told(*what)}"
+
+
+def _told(what: Any, saga: Any = None, sendings: Sequence[Sending] = ()) -> str:
+    if isinstance(what, str):
+        return what
+    if isinstance(what, Sending):
+        question = f" (question {what.question})" if what.question else ""
+        return f"    {type(what.command).__name__}{question} is handled: {type(saga).__name__}"
+    sent = " ".join(type(sending.command).__name__ for sending in sendings)
+    steps = " ".join(f"{step.name}={step.status}{'*' * step.is_frozen}" for step in saga.steps)
+    flags = f"{' paused' if saga.paused_at else ''}{' withheld' if saga.is_withheld else ''}"
+    message = f" {type(what.event).__name__}" if hasattr(what, "event") else ""
+    of = f" {what.step}" if hasattr(what, "step") else ""
+    return f"{type(what).__name__}{of}{message} -> [{sent}] {saga.status}{flags}: {steps}"

@@ -1,19 +1,16 @@
 """`manage.py place_orders`: orders by the hundred, placed through the same code as the form's."""
 
 import time
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from messaging.database import is_away, wait_until_back
-from operations.mix import CARDS, MIXES, of_mix, of_one_kind
-from operations.placing import Summary, finished_among, place, sum_up
+from operations.mix import CARDS, MIXES, of_mix, of_one_kind, with_cancellations
+from operations.placing import Summary, ended_among, patiently, place, sum_up
 from orders.errors import OrdersError
 
 POLL = 0.25
@@ -29,19 +26,34 @@ class Command(BaseCommand):
             "--rate", type=float, help="at most so many a second (default: as fast as can be)"
         )
         parser.add_argument("--card", default="approved", help=f"{', '.join(CARDS)}, or a token")
-        parser.add_argument("--postcode", default="10115", help="00000 cannot be served")
+        parser.add_argument(
+            "--postcode", default="10115", help="00000 cannot be served; to 99999 parcels leave at once"
+        )
         parser.add_argument("--sku", default="mug")
         parser.add_argument("--quantity", type=int, default=1)
         parser.add_argument("--mix", choices=sorted(MIXES), help="cards, articles and postcodes as in life")
         parser.add_argument("--seed", type=int, default=1, help="of the mix; the same seed, the same orders")
+        parser.add_argument(
+            "--cancel-share",
+            type=float,
+            default=0,
+            help="of the mix's confirmed orders, so many are cancelled by their customers: 0 to 1; needs --wait",
+        )
         parser.add_argument("--wait", type=float, default=0, help="seconds to wait until all are finished")
         parser.add_argument("--json", action="store_true", help="the summary as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["count"] < 1:
             raise CommandError(f"--count is {options['count']}; place at least one order.")
+        share = options["cancel_share"]
+        if not 0 <= share <= 1:
+            raise CommandError(f"--cancel-share is {share}; it is a share of the orders, from 0 to 1.")
+        if share and not (options["mix"] and options["wait"]):
+            raise CommandError("--cancel-share needs --mix and --wait: only confirmed orders are cancelled.")
         if options["mix"]:
             wanted = of_mix(options["mix"], count=options["count"], seed=options["seed"])
+            if share:
+                wanted = with_cancellations(wanted, share=share, seed=options["seed"])
         else:
             wanted = of_one_kind(
                 **{name: options[name] for name in ("count", "card", "sku", "quantity", "postcode")}
@@ -58,7 +70,7 @@ class Command(BaseCommand):
                 until = time.monotonic() + options["wait"]
                 waiting = set(ends)
                 while (looked_at := time.monotonic()) < until:
-                    waiting -= self._finished_among(list(waiting))
+                    waiting -= patiently(partial(ended_among, waiting, ends))
                     progress.update(finishing, completed=len(ends) - len(waiting))
                     if not waiting:
                         break
@@ -70,17 +82,6 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{summary.unfinished} orders are unfinished, {len(summary.otherwise)} ended otherwise than they must."
             )
-
-    @staticmethod
-    def _finished_among(order_ids: list[UUID]) -> set[UUID]:
-        while True:
-            try:
-                return set(finished_among(order_ids))
-            except DatabaseError as error:
-                database = settings.SERVICES["orders"]
-                if not is_away(error, database=database):
-                    raise
-                wait_until_back(database)
 
     @staticmethod
     def _progress() -> Progress:

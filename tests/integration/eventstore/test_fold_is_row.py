@@ -9,15 +9,15 @@ from billing import aggregate as payments
 from billing.models import Payment
 from billing.services import _state_of as payment_in_row
 from contracts.billing import RefundPayment, VoidPayment
-from contracts.inventory import ReleaseStock
-from contracts.orders import CancelOrder, ConfirmOrder, OrderConfirmed
+from contracts.inventory import ReleaseStock, RestockGoods
+from contracts.orders import CancelOrder, ConfirmOrder, OrderConfirmed, RefundOrder, RefuseCancellation
 from eventstore import store
 from inventory import aggregate as stock
 from inventory.models import StockItem
 from inventory.services import receive
 from orders import aggregate as orders
 from orders.models import Order
-from orders.services import place_order
+from orders.services import place_order, request_cancellation
 from tests.builders import (
     ADA,
     EUR_25,
@@ -56,7 +56,7 @@ def assert_order_is_its_fold(order_id: UUID) -> None:
     assert (state.placed_at, state.finished_at) == (row.placed_at, row.finished_at)
 
 
-@pytest.mark.parametrize("end", ["pending", "confirmed", "cancelled"])
+@pytest.mark.parametrize("end", ["pending", "confirmed", "cancelled", "cancelling", "refunded", "refused"])
 def test_an_order_is_the_fold_of_its_events(deliver, end):
     order_id = place_order(an_order_request(quantity=2), checkout_key=str(uuid4())).order_id
     if end == "confirmed":
@@ -64,7 +64,15 @@ def test_an_order_is_the_fold_of_its_events(deliver, end):
     elif end == "cancelled":
         deliver("orders", CancelOrder(order_id=order_id, reason="card_declined"))
 
-    assert Order.objects.get(id=order_id).status == end
+    elif end != "pending":
+        deliver("orders", ConfirmOrder(order_id=order_id))
+        request_cancellation(order_id)
+        if end == "refunded":
+            deliver("orders", RefundOrder(order_id=order_id))
+        elif end == "refused":
+            deliver("orders", RefuseCancellation(order_id=order_id, reason="shipment_left"))
+
+    assert Order.objects.get(id=order_id).status == ("confirmed" if end == "refused" else end)
     assert_order_is_its_fold(order_id)
 
 
@@ -90,13 +98,15 @@ def test_a_payment_is_the_fold_of_its_events(deliver, gateway, end):
 
 
 def test_an_article_is_the_fold_of_its_events(deliver):
-    sku, sold, released = f"article-{uuid4().hex[:8]}", uuid4(), uuid4()
+    sku, sold, released, returned = f"article-{uuid4().hex[:8]}", uuid4(), uuid4(), uuid4()
     receive(sku, 10)
     receive(sku, 5)
-    for order_id in (sold, released):
+    for order_id in (sold, released, returned):
         deliver("inventory", reserve_stock(order_id, sku=sku, quantity=2))
     deliver("inventory", ReleaseStock(order_id=released))
-    deliver("inventory", OrderConfirmed(order_id=sold, contact=ADA, total=EUR_25, confirmed_at=NOON))
+    for order_id in (sold, returned):
+        deliver("inventory", OrderConfirmed(order_id=order_id, contact=ADA, total=EUR_25, confirmed_at=NOON))
+    deliver("inventory", RestockGoods(order_id=returned))
 
     row = StockItem.objects.get(sku=sku)
     state = folded("inventory", stock.evolve, stock.stream_of(sku))
@@ -105,4 +115,4 @@ def test_an_article_is_the_fold_of_its_events(deliver):
     assert state == stock.StockState(
         **{name: getattr(row, name) for name in ("sku", "version", "received", "on_hand", "reserved", "sold")}
     )
-    assert state.version == 6
+    assert state.version == 9

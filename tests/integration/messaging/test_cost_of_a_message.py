@@ -11,12 +11,14 @@ from django.conf import settings
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from contracts.billing import CapturePayment, VoidPayment
-from contracts.inventory import ReleaseStock, StockReserved
-from contracts.orders import CancelOrder, ConfirmOrder, OrderConfirmed
-from contracts.shipping import BookShipment, CancelShipment
+from contracts.billing import CapturePayment, FindAuthorization, RefundPayment, VoidPayment
+from contracts.inventory import ReleaseStock, RestockGoods, StockReserved
+from contracts.orders import CancelOrder, ConfirmOrder, OrderConfirmed, RefundOrder, RefuseCancellation
+from contracts.shipping import BookShipment, CancelShipment, RecallShipment
+from messaging import idempotency
 from messaging.consumer import consume
-from orders.services import place_order
+from messaging.models import IdempotencyKey
+from orders.services import place_order, request_cancellation
 from sagas.batch import Incoming, handle_batch
 from sagas.checkout import CHECKOUT
 from sagas.registry import saga_id_of
@@ -127,6 +129,56 @@ def cost_of_voiding() -> Cost:
     return cost_of("billing", VoidPayment(order_id=order_id), key=key)
 
 
+def cost_of_asking(*, is_begun: bool = False, is_done: bool = False) -> Cost:
+    """Of the question what became of an authorization: whose call broke off, that is done, or that never came."""
+    order_id, saga_id = an_authorized_payment() if is_begun or is_done else (uuid4(), uuid4())
+    if is_begun:
+        order_id = uuid4()
+        IdempotencyKey.objects.using(settings.SERVICES["billing"]).filter(
+            key=a_step_key("authorize", saga_id=saga_id)
+        ).update(state="started", reply=None, finished_at=None, lease_until=NOON)
+    question = FindAuthorization(order_id=order_id, total=EUR_25)
+    key = idempotency.question_key(saga_id=saga_id, step="authorize", step_try=1, number=1)
+    return cost_of("billing", question, key=key)
+
+
+def a_confirmed_order() -> Any:
+    order_id = a_placed_order()
+    consume("orders", a_delivery(ConfirmOrder(order_id=order_id)))
+    return order_id
+
+
+def an_order_being_cancelled() -> Any:
+    order_id = a_confirmed_order()
+    request_cancellation(order_id)
+    return order_id
+
+
+def cost_of_requesting_a_cancellation() -> Cost:
+    order_id = a_confirmed_order()
+    with counting("orders") as cost:
+        request_cancellation(order_id)
+        return cost()
+
+
+def goods_sold() -> Any:
+    order_id = a_reservation()
+    consume("inventory", a_delivery(confirmed(order_id)))
+    return order_id
+
+
+def a_captured_payment() -> Any:
+    order_id = an_authorized_payment()[0]
+    consume("billing", a_delivery(CapturePayment(order_id=order_id)))
+    return order_id
+
+
+def a_booked_parcel() -> Any:
+    order_id = uuid4()
+    consume("shipping", a_delivery(BookShipment(order_id=order_id, ship_to=LONDON, lines=TWO_MUGS)))
+    return order_id
+
+
 def confirmed(order_id: Any) -> OrderConfirmed:
     return OrderConfirmed(order_id=order_id, contact=ADA, total=EUR_25, confirmed_at=NOON)
 
@@ -139,6 +191,17 @@ KINDS: dict[str, tuple[Callable[[], Cost], Cost]] = {
     ),
     "orders: CancelOrder": (
         lambda: cost_of("orders", CancelOrder(order_id=a_placed_order(), reason="card_declined")),
+        Cost(8, 4, 1),
+    ),
+    "orders: request a cancellation": (cost_of_requesting_a_cancellation, Cost(6, 3, 1)),
+    "orders: RefuseCancellation": (
+        lambda: cost_of(
+            "orders", RefuseCancellation(order_id=an_order_being_cancelled(), reason="shipment_left")
+        ),
+        Cost(8, 4, 1),
+    ),
+    "orders: RefundOrder": (
+        lambda: cost_of("orders", RefundOrder(order_id=an_order_being_cancelled())),
         Cost(8, 4, 1),
     ),
     "orders: progress (StockReserved)": (
@@ -159,12 +222,23 @@ KINDS: dict[str, tuple[Callable[[], Cost], Cost]] = {
         Cost(9, 4, 1),
     ),
     "inventory: OrderConfirmed": (lambda: cost_of("inventory", confirmed(a_reservation())), Cost(6, 4, 1)),
+    "inventory: RestockGoods": (
+        lambda: cost_of("inventory", RestockGoods(order_id=goods_sold())),
+        Cost(9, 4, 1),
+    ),
     "billing: AuthorizePayment": (lambda: cost_of("billing", authorize_payment(uuid4())), Cost(9, 6, 2)),
     "billing: CapturePayment": (
         lambda: cost_of("billing", CapturePayment(order_id=an_authorized_payment()[0])),
         Cost(11, 8, 2),
     ),
     "billing: VoidPayment": (cost_of_voiding, Cost(11, 8, 2)),
+    "billing: FindAuthorization, done": (lambda: cost_of_asking(is_done=True), Cost(7, 5, 1)),
+    "billing: FindAuthorization, never came": (lambda: cost_of_asking(), Cost(7, 4, 1)),
+    "billing: FindAuthorization, broken off": (lambda: cost_of_asking(is_begun=True), Cost(12, 9, 2)),
+    "billing: RefundPayment": (
+        lambda: cost_of("billing", RefundPayment(order_id=a_captured_payment())),
+        Cost(11, 8, 2),
+    ),
     "shipping: BookShipment": (
         lambda: cost_of("shipping", BookShipment(order_id=uuid4(), ship_to=LONDON, lines=TWO_MUGS)),
         Cost(9, 6, 2),
@@ -173,6 +247,10 @@ KINDS: dict[str, tuple[Callable[[], Cost], Cost]] = {
         lambda: cost_of(
             "shipping", CancelShipment(order_id=uuid4()), key=a_step_key("ship", is_compensation=True)
         ),
+        Cost(10, 7, 2),
+    ),
+    "shipping: RecallShipment": (
+        lambda: cost_of("shipping", RecallShipment(order_id=a_booked_parcel())),
         Cost(10, 7, 2),
     ),
     "notifications: OrderConfirmed": (lambda: cost_of("notifications", confirmed(uuid4())), Cost(8, 8, 2)),

@@ -33,32 +33,35 @@ class Shop:
         """An order whose records are as they must be in that state, in every service."""
         order_id = place_order(an_order_request(), checkout_key=str(uuid4())).order_id
         is_confirmed = status == "confirmed"
+        is_refunded = status == "refunded"
         SagaRecord.objects.create(
             id=uuid4(),
             name="checkout",
             version=1,
             business_key=str(order_id),
             correlation_id=str(order_id),
-            status={"pending": "running", "confirmed": "completed", "cancelled": "cancelled"}[status],
+            status={"pending": "running", "cancelled": "cancelled"}.get(status, "completed"),
             data={},
             started_at=NOON,
             finished_at=None if status == "pending" else NOON,
         )
         if status == "pending":
             return order_id
+        if is_refunded:
+            self._a_refund(order_id, status="completed")
         Order.objects.filter(id=order_id).update(
-            status=status, finished_at=NOON, reason="" if is_confirmed else "undeliverable"
+            status=status, finished_at=NOON, reason="undeliverable" if status == "cancelled" else ""
         )
         Payment.objects.create(
             order_id=order_id,
             version=1,
-            state="captured" if is_confirmed else "voided",
+            state="captured" if is_confirmed else "refunded" if is_refunded else "voided",
             amount=MUG,
             currency="EUR",
             authorization="auth",
             changed_at=NOON,
         )
-        self.book(order_id, status="captured" if is_confirmed else "voided")
+        self.book(order_id, status="voided" if status == "cancelled" else "captured", is_refunded=is_refunded)
         stock = StockItem.objects.get(sku="mug")
         if is_confirmed:
             stock.on_hand, stock.sold = stock.on_hand - 1, stock.sold + 1
@@ -66,20 +69,40 @@ class Shop:
         Reservation.objects.create(
             order_id=order_id,
             version=2,
-            state="sold" if is_confirmed else "released",
+            state="sold" if is_confirmed else "returned" if is_refunded else "released",
             lines=[{"sku": "mug", "quantity": 1}],
             changed_at=NOON,
         )
         Shipment.objects.create(
             order_id=order_id,
             version=1,
-            state="booked" if is_confirmed else "cancelled",
+            state="booked" if is_confirmed else "recalled" if is_refunded else "cancelled",
             tracking="MG1",
             changed_at=NOON,
         )
         return order_id
 
-    def book(self, order_id: UUID, *, status: str) -> None:
+    def being_cancelled(self) -> UUID:
+        """An order that is confirmed, and whose customer has just asked for it to be cancelled."""
+        order_id = self.an_order("confirmed")
+        self._a_refund(order_id, status="running")
+        Order.objects.filter(id=order_id).update(status="cancelling")
+        return order_id
+
+    def _a_refund(self, order_id: UUID, *, status: str) -> None:
+        SagaRecord.objects.create(
+            id=uuid4(),
+            name="refund",
+            version=1,
+            business_key=str(uuid4()),
+            correlation_id=str(order_id),
+            status=status,
+            data={},
+            started_at=NOON,
+            finished_at=None if status == "running" else NOON,
+        )
+
+    def book(self, order_id: UUID, *, status: str, is_refunded: bool = False) -> None:
         captured = MUG if status == "captured" else 0
         self.books.append(
             BookEntry(
@@ -88,7 +111,7 @@ class Shop:
                 status=status,
                 authorized=MUG,
                 captured=captured,
-                refunded=0,
+                refunded=captured if is_refunded else 0,
                 currency="EUR",
             )
         )
@@ -101,11 +124,78 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     return shop
 
 
-@pytest.mark.parametrize("status", ["pending", "confirmed", "cancelled"])
+@pytest.mark.parametrize("status", ["pending", "confirmed", "cancelled", "refunded"])
 def test_a_shop_that_is_whole_has_no_violation(shop, status):
     shop.an_order(status)
 
     assert audits.audit().violations == []
+
+
+def test_an_order_under_cancellation_is_unfinished_whatever_of_it_is_undone_already(shop):
+    order_id = shop.being_cancelled()
+    Payment.objects.filter(order_id=order_id).update(state="refunded")
+
+    report = audits.audit()
+
+    assert report.violations == []
+    assert "1 sagas are running" in report.notes
+
+
+def test_an_order_whose_parcel_had_left_is_whole_and_confirmed(shop):
+    order_id = shop.an_order("confirmed")
+    Shipment.objects.filter(order_id=order_id).update(state="left")
+    Order.objects.filter(id=order_id).update(reason="shipment_left")
+
+    assert audits.audit().violations == []
+
+
+def damage_refund_saga(shop: Shop) -> UUID:
+    order_id = shop.being_cancelled()
+    SagaRecord.objects.filter(correlation_id=str(order_id), name="refund").delete()
+    return order_id
+
+
+def damage_refund_saga_end(shop: Shop) -> UUID:
+    order_id = shop.being_cancelled()
+    SagaRecord.objects.filter(correlation_id=str(order_id)).update(status="completed", finished_at=NOON)
+    return order_id
+
+
+def damage_refunded_payment(shop: Shop) -> UUID:
+    order_id = shop.an_order("refunded")
+    Payment.objects.filter(order_id=order_id).update(state="captured")
+    return order_id
+
+
+def damage_refund_in_the_books(shop: Shop) -> UUID:
+    order_id = shop.an_order("refunded")
+    shop.books.pop()
+    shop.book(order_id, status="captured")
+    return order_id
+
+
+def damage_refunded_goods(shop: Shop) -> UUID:
+    order_id = shop.an_order("refunded")
+    Reservation.objects.filter(order_id=order_id).update(state="sold")
+    return order_id
+
+
+def damage_refunded_parcel(shop: Shop) -> UUID:
+    order_id = shop.an_order("refunded")
+    Shipment.objects.filter(order_id=order_id).update(state="booked")
+    return order_id
+
+
+def damage_refunded_parcel_that_left(shop: Shop) -> UUID:
+    order_id = shop.an_order("refunded")
+    Shipment.objects.filter(order_id=order_id).update(state="left")
+    return order_id
+
+
+def damage_confirmed_parcel(shop: Shop) -> UUID:
+    order_id = shop.an_order("confirmed")
+    Shipment.objects.filter(order_id=order_id).update(state="recalled")
+    return order_id
 
 
 def damage_saga(shop: Shop) -> UUID:
@@ -195,6 +285,14 @@ def damage_parcel(shop: Shop) -> UUID:
         (damage_shipment, "its shipment is still booked"),
         (damage_goods, "is confirmed and has no goods"),
         (damage_parcel, "is confirmed and has no shipment"),
+        (damage_refund_saga, "is cancelling and no refund saga has begun for it"),
+        (damage_refund_saga_end, "is cancelling, but its refund saga has ended"),
+        (damage_refunded_payment, "is refunded and must have been charged 0, but was charged 1250"),
+        (damage_refund_in_the_books, "charged 1250; it is refunded: due are 0"),
+        (damage_refunded_goods, "is refunded and its goods are still sold"),
+        (damage_refunded_parcel, "is refunded and its shipment is still booked"),
+        (damage_refunded_parcel_that_left, "is refunded and its shipment has left"),
+        (damage_confirmed_parcel, "is confirmed and has no shipment"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

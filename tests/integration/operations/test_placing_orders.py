@@ -7,11 +7,13 @@ from collections import Counter
 import pytest
 from django.core.management import CommandError, call_command
 
-from operations.mix import MIXES, of_mix, of_one_kind
-from operations.placing import place, sum_up
+from contracts.orders import ConfirmOrder, RefundOrder, RefuseCancellation
+from operations.mix import MIXES, of_mix, of_one_kind, with_cancellations
+from operations.placing import ended_among, place, sum_up
 from orders.models import Order
 
 pytestmark = pytest.mark.django_db
+PLAINLY = {"rate": None, "tick": lambda: None}
 
 
 def test_the_same_seed_makes_the_same_orders():
@@ -50,9 +52,49 @@ def test_the_command_says_that_orders_are_unfinished_when_nobody_carries_them_ou
     assert json.loads(out.getvalue())["unfinished"] == 2
 
 
+def test_a_share_of_the_confirmed_orders_is_to_be_cancelled_and_the_others_are_as_they_were():
+    mix = list(of_mix("realistic", count=1000, seed=1))
+
+    wanted = list(with_cancellations(mix, share=0.25, seed=1))
+
+    assert wanted == list(with_cancellations(mix, share=0.25, seed=1))
+    assert [one.request for one in wanted] == [one.request for one in mix]
+    ends = Counter(one.ends for one in wanted)
+    assert 150 < ends["refunded"] < 260
+    changed = {(before.ends, after.ends) for before, after in zip(mix, wanted, strict=True)}
+    assert changed == {("confirmed",) * 2, ("cancelled",) * 2, ("confirmed", "refunded")}
+
+
+def test_what_must_end_refunded_is_cancelled_once_it_is_confirmed_and_awaited(deliver):
+    kept, cancelled, gone = (
+        place(of_one_kind(count=1, card="approved", sku="mug", quantity=1, postcode="10115"), **PLAINLY)
+        for _ in range(3)
+    )
+    ends = dict.fromkeys(kept, "confirmed") | dict.fromkeys([*cancelled, *gone], "refunded")
+    assert ended_among(ends, ends) == set(), "nothing is confirmed yet"
+    for order_id in ends:
+        deliver("orders", ConfirmOrder(order_id=order_id))
+
+    assert ended_among(ends, ends) == set(kept)
+    assert Order.objects.filter(id__in=[*cancelled, *gone], status="cancelling").count() == 2
+    for order_id in cancelled:
+        deliver("orders", RefundOrder(order_id=order_id))
+    for order_id in gone:
+        deliver("orders", RefuseCancellation(order_id=order_id, reason="shipment_left"))
+
+    assert ended_among(ends, ends) == set(ends)
+    summary = sum_up(ends, seconds=1.0)
+    assert (summary.confirmed, summary.refunded, summary.unfinished) == (2, 1, 0)
+    assert (summary.expected_confirmed, summary.expected_refunded) == (1, 2)
+    assert summary.otherwise == [str(order_id) for order_id in gone]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        (["--count", "1", "--cancel-share", "1.5"], "from 0 to 1"),
+        (["--count", "1", "--cancel-share", "0.5", "--wait", "1"], "needs --mix and --wait"),
+        (["--count", "1", "--cancel-share", "0.5", "--mix", "realistic"], "needs --mix and --wait"),
         (["--count", "0"], "at least one order"),
         (["--count", "1", "--sku", "unicorn"], "no article 'unicorn'"),
     ],

@@ -80,16 +80,16 @@ def test_each_kind_of_difference_is_told(checkout, release):
     handle_batch([checkout.start()])
     handle_batch([checkout.reply("reserve", checkout.replies.reserved)])
 
-    release(changed(2))
+    release(changed(3))
     assert problems(checkout) == ["this release does not have its version"]
 
-    release(Saga("checkout", 1, CHECKOUT.starts, "order_id", CHECKOUT.steps[:4]))
+    release(Saga("checkout", 2, CHECKOUT.starts, "order_id", CHECKOUT.steps[:4]))
     assert "its steps are place, reserve, authorize, ship, capture, confirm" in problems(checkout)[0]
 
     place, reserve, authorize, ship, *rest = CHECKOUT.steps
     beside = msgspec.structs.replace(authorize, after=("place",))
     joined = msgspec.structs.replace(ship, after=("reserve", "authorize"))
-    release(Saga("checkout", 1, CHECKOUT.starts, "order_id", (place, reserve, beside, joined, *rest)))
+    release(Saga("checkout", 2, CHECKOUT.starts, "order_id", (place, reserve, beside, joined, *rest)))
     assert problems(checkout) == [], "it would have sent the same, if in another order"
 
     StepRecord.objects.filter(saga_id=checkout.id, name="reserve").update(status="refused")
@@ -109,14 +109,14 @@ def test_each_kind_of_difference_is_told(checkout, release):
 
 def test_the_command_ends_with_1_where_there_is_a_difference(checkout, release):
     handle_batch([checkout.start()])
-    release(changed(2))
+    release(changed(3))
     out = StringIO()
 
     with pytest.raises(SystemExit) as ended:
         call_command("sagas", "check-upgrade", stdout=out)
 
     assert ended.value.code == 1
-    assert f"checkout v1 {checkout.id}: this release does not have its version" in out.getvalue()
+    assert f"checkout v2 {checkout.id}: this release does not have its version" in out.getvalue()
 
 
 def test_what_people_did_and_dead_letters_are_decided_again_too():
@@ -168,7 +168,7 @@ def test_a_fork_is_checked_for_what_it_may_still_send(checkout, release):
     fork.id = fork_id
     assert problems(fork) == []
 
-    release(changed(1, build=_refuses_london, deadline=1.0))
+    release(changed(2, build=_refuses_london, deadline=1.0))
     assert problems(fork) == [], "what it is made of is not all said yet"
     StepRecord.objects.filter(saga_id=fork_id, name="reserve").update(status="done", deadline_at=None)
     data = SagaRecord.objects.get(id=fork_id).data
@@ -185,7 +185,7 @@ def _refuses_london(facts) -> BookShipment:
 def test_nothing_of_the_customer_is_told(checkout, release):
     up_to_the_booking(checkout)
     city = checkout.placed.ship_to.city
-    release(changed(1, build=_refuses_london))
+    release(changed(2, build=_refuses_london))
 
     found = problems(checkout)
 
@@ -260,14 +260,14 @@ def test_it_only_reads_and_needs_few_statements(checkout):
 
 def test_the_command_tells_each_difference_as_json(checkout, release):
     handle_batch([checkout.start()])
-    release(changed(2))
+    release(changed(3))
     out, err = StringIO(), StringIO()
 
     with pytest.raises(SystemExit):
         call_command("sagas", "check-upgrade", "--json", stdout=out, stderr=err)
 
     told = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert {"saga_id": str(checkout.id), "name": "checkout", "version": 1} in [
+    assert {"saga_id": str(checkout.id), "name": "checkout", "version": 2} in [
         {key: value for key, value in line.items() if key != "problem"} for line in told
     ]
     assert "running sagas looked at" in err.getvalue()

@@ -121,14 +121,33 @@ def test_the_deadline_has_one_row_that_moves_with_the_saga(checkout):
     assert checkout.deadline.available_at == checkout.step("authorize").deadline_at > first
 
 
-def test_a_missed_deadline_turns_the_saga_round(checkout):
-    handle_batch([checkout.start(), checkout.reply("reserve", checkout.replies.reserved)])
-    StepRecord.objects.filter(saga_id=checkout.id, name="authorize").update(
-        deadline_at=utc_now() - timedelta(seconds=1)
+def miss_deadline(checkout: Checkout, step: str, **columns: object) -> None:
+    """The step's deadline is over, and the saga looks at the clock."""
+    StepRecord.objects.filter(saga_id=checkout.id, name=step).update(
+        deadline_at=utc_now() - timedelta(seconds=1), **columns
     )
     check = CheckDeadlines(saga_id=checkout.id)
-
     handle_batch([Incoming(an_envelope(check), check)])
+
+
+def test_an_overdue_payment_is_asked_about_before_it_is_given_up(checkout):
+    handle_batch([checkout.start(), checkout.reply("reserve", checkout.replies.reserved)])
+
+    miss_deadline(checkout, "authorize")
+
+    assert (checkout.status, checkout.step("authorize").status) == ("running", "asking")
+    question = OutboxMessage.objects.using("default").get(
+        headers__saga_id=str(checkout.id), type="billing.find_authorization.v1"
+    )
+    assert question.headers["idempotency_key"] == f"{checkout.id}:authorize:1:question:1"
+    handle_batch([checkout.reply("authorize", checkout.replies.authorized)])
+    assert checkout.sent()[-1] == "book_shipment"
+
+
+def test_a_missed_deadline_turns_the_saga_round(checkout):
+    handle_batch([checkout.start(), checkout.reply("reserve", checkout.replies.reserved)])
+
+    miss_deadline(checkout, "authorize", questions=3)
 
     assert checkout.status == "compensating"
     assert checkout.step("authorize").status == "undoing"

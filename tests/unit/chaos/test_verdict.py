@@ -38,6 +38,7 @@ def test_a_run_that_went_well_violates_nothing():
     [
         ({"wanted": 3}, "3 orders were to be placed, and there are 2"),
         ({"orders": [CONFIRMED, replace(CANCELLED, status="pending")]}, "unfinished orders: b"),
+        ({"orders": [replace(CONFIRMED, status="cancelling"), CANCELLED]}, "unfinished orders: a"),
         ({"placing": None}, "place_orders gave no summary"),
         ({"placing": {**SUMMARY, "otherwise": ["b"]}}, "ended otherwise than they must: b"),
         ({"placing": {**SUMMARY, "expected_confirmed": 2}}, "2 orders had to be confirmed, and 1 are"),

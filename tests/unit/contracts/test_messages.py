@@ -6,15 +6,26 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from contracts import reasons
 from contracts.catalogue import MESSAGE_TYPES
-from contracts.inventory import ReserveStock
+from contracts.inventory import ItemReturned, ReserveStock, RestockGoods
 from contracts.message import Command, Event
+from contracts.orders import CancellationRequested, RefundOrder, RefuseCancellation
+from contracts.shipping import RecallShipment
 from contracts.values import Money
-from tests.builders import NOON, Replies, authorize_payment, order_placed, reserve_stock
+from tests.builders import EUR_25, NOON, Replies, authorize_payment, order_placed, reserve_stock
 
 ORDER_ID = UUID("0f0e0d0c-0b0a-4908-8706-050403020100")
 EXAMPLES = [order_placed(ORDER_ID), reserve_stock(ORDER_ID), authorize_payment(ORDER_ID)]
 EXAMPLES += list(vars(Replies(ORDER_ID)).values())
+EXAMPLES += [
+    CancellationRequested(request_id=ORDER_ID, order_id=ORDER_ID, total=EUR_25, requested_at=NOON),
+    RefuseCancellation(order_id=ORDER_ID, reason=reasons.SHIPMENT_LEFT),
+    RefundOrder(order_id=ORDER_ID),
+    RecallShipment(order_id=ORDER_ID),
+    RestockGoods(order_id=ORDER_ID),
+    ItemReturned(sku="mug", quantity=2, order_id=ORDER_ID),
+]
 
 
 @pytest.mark.parametrize("wire_type", MESSAGE_TYPES)

@@ -7,9 +7,9 @@ import pytest
 
 from contracts.message import Command, Event
 from contracts.sagas import NoteDeadLetter, NoteDiscardedLetter
-from sagas.checkout import CHECKOUT
+from sagas.checkout import CHECKOUT_1 as CHECKOUT
 from sagas.decide import Incoming, begin, decide
-from sagas.incoming import DeadlinePassed, Replied, Started
+from sagas.incoming import Action, DeadlinePassed, Replied, Started
 from sagas.moves import Policy, Sending
 from sagas.state import SagaState, StepState
 from tests.builders import NOON, Replies, order_placed
@@ -62,6 +62,10 @@ class Story:
                 letter_id=letter_id,
             )
         )
+
+    def act(self, action: Action) -> list[type[Command]]:
+        """A person does this."""
+        return self._decide(action)
 
     def let_deadline_pass(self) -> list[type[Command]]:
         """Time goes on until the saga's next deadline is just over."""

@@ -6,7 +6,7 @@ from contracts.billing import AuthorizePayment, CapturePayment, VoidPayment
 from contracts.inventory import ReleaseStock, ReserveStock
 from contracts.orders import CancelOrder, ConfirmOrder
 from contracts.shipping import BookShipment, CancelShipment
-from sagas.checkout import CHECKOUT
+from sagas.checkout import CHECKOUT_1 as CHECKOUT
 from sagas.decide import decide
 from sagas.incoming import Replied
 from sagas.moves import Policy

@@ -8,9 +8,10 @@ from contracts.billing import CapturePayment, VoidPayment
 from contracts.inventory import ReleaseStock, ReserveStock, StockReserved
 from contracts.orders import CancelOrder, OrderPlaced
 from contracts.shipping import BookShipment, CancelShipment
-from sagas.checkout import CHECKOUT
+from sagas.checkout import CHECKOUT_1 as CHECKOUT
 from sagas.definition import Exhausted, Pivot, Saga, Step
 from sagas.errors import InvalidDefinition
+from sagas.incoming import RetryStep
 
 HELD_STEPS = ("authorize", "ship", "capture", "confirm")
 FROM_PIVOT_ON = ("capture", "confirm")
@@ -142,6 +143,28 @@ def test_a_letter_after_a_discarded_one_is_open_again(story):
 
     assert story.step("capture").letter_id == LATER_LETTER
     assert not story.step("capture").is_letter_discarded
+
+
+@pytest.mark.parametrize("step", ["ship", "capture"])
+def test_discarding_a_letter_whose_command_was_sent_again_since_gives_nothing_up(story, step):
+    story.go_on_until(step)
+    story.hear_of_dead_letter(step, LETTER)
+    story.act(RetryStep(step))
+
+    assert story.hear_of_discard(step, LETTER) == []
+
+    assert story.step(step).status == "sent"
+    assert len(story.hear(step, story.good_replies()[step])) == 1
+
+
+def test_discarding_the_letter_of_a_compensation_that_was_sent_again_since_leaves_it_under_way(story):
+    story.go_on_until("authorize")
+    story.hear("authorize", story.replies.declined)
+    story.hear_of_dead_letter("reserve", LETTER, is_compensation=True)
+    story.act(RetryStep("reserve"))
+
+    assert story.hear_of_discard("reserve", LETTER, is_compensation=True) == []
+    assert story.step("reserve").status == "undoing"
 
 
 def test_a_repetition_that_was_sent_before_the_dead_letter_may_still_be_answered(story):

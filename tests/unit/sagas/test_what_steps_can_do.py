@@ -1,52 +1,10 @@
 """Each thing that a step may be, by itself: beside others, waiting, pausing, asking, skipped, held back."""
 
-from datetime import timedelta
-from random import Random
-
-import pytest
-
 from sagas.actions import refusal_of
-from sagas.definition import Exhausted, Pause, Saga, Step, Wait
+from sagas.definition import Exhausted, Saga, Wait
 from sagas.incoming import CancelSaga, MarkUndone, PauseSaga, ResumeSaga, RetryStep, SkipStep
-from tests.simulation.toys import ASKING, BEGUN, PLAIN, START, WAITING, WIDE, event, step
-from tests.simulation.world import NOON, World
-
-
-def world_of(definition: Saga) -> World:
-    world = World(definition, Random(0))
-    world.random.random = lambda: 1.0  # type: ignore[method-assign]  # nothing is refused by chance
-    world.start()
-    return world
-
-
-def out(world: World) -> list[str]:
-    """The commands that are on their way, by their names."""
-    return sorted(type(sending.command).__name__ for sending in world.commands)
-
-
-def answer(world: World, *names: str) -> None:
-    """These commands are handled, and their replies heard."""
-    for name in names:
-        (place,) = [i for i, sending in enumerate(world.commands) if type(sending.command).__name__ == name]
-        world.deliver_command(place)
-        world.deliver_reply(len(world.replies) - 1)
-
-
-def refuse(world: World, name: str) -> None:
-    world.random.random = lambda: 0.0  # type: ignore[method-assign]
-    answer(world, f"Do{name.title()}")
-    world.random.random = lambda: 1.0  # type: ignore[method-assign]
-
-
-def status(world: World, name: str) -> str:
-    return world.saga.steps[world.definition.positions[name]].status
-
-
-def pass_deadline(world: World) -> None:
-    due = world.saga.next_deadline()
-    assert due is not None
-    world.let_time_pass((due - world.now).total_seconds())
-    world.look_at_the_clock()
+from tests.simulation.tables import ASKING, BEGUN, PLAIN, WAITING, WIDE, event, step
+from tests.unit.sagas.by_hand import answer, out, pass_deadline, refuse, say, status, world_of
 
 
 def test_steps_after_the_same_one_run_beside_each_other():
@@ -77,12 +35,12 @@ def test_a_refusal_waits_for_the_branch_that_is_out_and_undoes_both_beside_each_
 
 def test_a_wait_is_ended_by_its_event_also_before_its_turn():
     world = world_of(WAITING)
-    world.say("sign", is_refused=False)
+    say(world, "sign")
     assert status(world, "sign") == "done"
     answer(world, "DoA")
     assert status(world, "word") == "waiting"
 
-    world.say("word", is_refused=False)
+    say(world, "word")
 
     assert (status(world, "word"), status(world, "rest"), out(world)) == ("done", "pausing", [])
     pass_deadline(world)
@@ -98,7 +56,7 @@ def test_a_wait_that_is_over_is_held_or_turns_the_saga_round_as_it_says():
     answer(holding, "DoA")
     pass_deadline(holding)
     assert (status(holding, "w"), holding.saga.needs_a_person) == ("held", True)
-    holding.say("w", is_refused=False)
+    say(holding, "w")
     assert holding.saga.status == "completed"
 
     giving_up = Wait("w", done=event("WordGiven"), deadline=200, exhausted=Exhausted.COMPENSATE)
@@ -112,7 +70,7 @@ def test_no_for_an_answer_from_outside_turns_the_saga_round():
     world = world_of(WAITING)
     answer(world, "DoA")
 
-    world.say("word", is_refused=True)
+    say(world, "word", is_refused=True)
 
     assert (world.saga.status, status(world, "word"), out(world)) == ("compensating", "refused", ["UndoA"])
 
@@ -131,7 +89,7 @@ def test_a_step_with_repeats_is_sent_again_before_it_is_given_up():
 def test_an_unknown_outcome_is_asked_about_and_sent_again_only_when_nothing_happened():
     happened = world_of(ASKING)
     happened.deliver_command(0)
-    happened.replies.clear()
+    happened.mail.clear()
     pass_deadline(happened)
     assert (status(happened, "a"), out(happened)) == ("asking", ["FindA"])
     answer(happened, "FindA")
@@ -205,72 +163,11 @@ def test_a_saga_is_cancelled_until_its_pivot_was_sent():
 def test_a_stuck_compensation_is_retried_or_marked_by_hand():
     world = world_of(PLAIN)
     refuse(world, "a")
-    world.deliver_command(0, dies=True)
+    world.bury(0)
+    world.deliver_mail(0)
     assert status(world, "start") == "stuck"
 
     assert world.act(RetryStep("start"))
     assert status(world, "start") == "undoing"
     assert world.act(MarkUndone("start"))
     assert (status(world, "start"), world.saga.status) == ("mended", "cancelled")
-
-
-def test_a_deadline_stands_still_for_exactly_as_long_as_a_switch_is_set():
-    world = world_of(PLAIN)
-    due = world.saga.next_deadline()
-    assert due == NOON + timedelta(seconds=60)
-    world.let_time_pass(20)
-    world.set_switch("a")
-    world.let_time_pass(100)
-    world.look_at_the_clock()
-    assert (world.saga.next_deadline(), world.saga.is_withheld) == (None, True)
-    world.let_time_pass(30)
-
-    world.lift_switches()
-
-    assert world.saga.next_deadline() == due + timedelta(seconds=130)
-    assert status(world, "a") == "sent"
-    pass_deadline(world)
-    assert status(world, "a") == "undoing"
-
-
-def test_a_switch_that_came_and_went_has_stopped_the_clock_too():
-    world = world_of(PLAIN)
-    world.let_time_pass(5)
-    world.set_switch("a")
-    world.let_time_pass(50)
-    world.lift_switches()
-    world.let_time_pass(5)
-
-    world.look_at_the_clock()
-
-    assert world.saga.next_deadline() == NOON + timedelta(seconds=110)
-
-
-@pytest.mark.parametrize(
-    ("steps", "problem"),
-    [
-        ((step("a"), step("a")), "two steps have the same name"),
-        ((step("a", after=("b",)), step("b")), "is no step above it"),
-        ((START, Step("b", undo=None, done=event("BDone"))), "needs both a command and its `done`"),
-        ((Wait("w", done=event("WordGiven")),), "needs `done` and a `deadline`"),
-        ((Pause("p"),), "it must be more than 0"),
-        ((step("a", deadline=0.0),), "the deadline of step 'a' is 0.0 s"),
-        ((step("a", repeats=-1),), "-1 times"),
-    ],
-)
-def test_a_table_that_cannot_be_carried_out_says_why(steps, problem):
-    from sagas.errors import InvalidDefinition
-
-    with pytest.raises(InvalidDefinition, match=problem):
-        Saga("s", 1, BEGUN, "order", steps)
-
-
-def test_nothing_runs_beside_the_pivot_and_nothing_is_refused_after_it():
-    from sagas.errors import InvalidDefinition
-    from tests.simulation.toys import last, pivot
-
-    with pytest.raises(InvalidDefinition, match="runs beside the pivot 'p'"):
-        Saga("s", 1, BEGUN, "order", (step("a"), step("b", after=("a",)), pivot("p", after=("a",))))
-    with pytest.raises(InvalidDefinition, match="nothing is refused or undone"):
-        Saga("s", 1, BEGUN, "order", (pivot("p"), step("z")))
-    assert Saga("s", 1, BEGUN, "order", (pivot("p"), last("z"))).pivot_position == 0
