@@ -36,9 +36,9 @@ def run(handler: QuestionHandler, question: Message, *, envelope: Envelope) -> O
         )
     with unit_of_work(handler.service, cause=envelope) as work:
         begun = _look(handler, question, action, envelope=envelope, work=work)
-        if begun is None:
+        if not isinstance(begun, Begun):
             report_replay(envelope, work=work)
-            return Outcome.HANDLED
+            return begun
     is_answered = False
     try:
         outcome = handler.find(action)
@@ -56,25 +56,25 @@ def run(handler: QuestionHandler, question: Message, *, envelope: Envelope) -> O
 
 def _look(
     handler: QuestionHandler, question: Message, action: str, *, envelope: Envelope, work: UnitOfWork
-) -> Begun | None:
+) -> Begun | Outcome:
     """Answer what the service itself knows; else hold the action's call, which nobody makes any more, to ask for it."""
     names: dict[str, Any] = {"consumer": handler.service, "database": work.database}
     own = envelope.idempotency_key
     asked_before = idempotency.look_up(own, **names)
     if asked_before is not None:
         answer_again(own, question, work=work)
-        return None
+        return Outcome.DUPLICATE
     held = idempotency.look_up(action, **names)
     if held is None or (held.state == "finished" and held.reply is None):
         _answer(handler.nothing(question), own, envelope=envelope, work=work)
-        return None
+        return Outcome.HANDLED
     if held.state == "finished":
         _claim(own, envelope=envelope, work=work)
         answer_again(action, question, work=work)
         work.add_statement(
             idempotency.finish_statement([own], reply=held.reply, consumer=handler.service, now=work.now)
         )
-        return None
+        return Outcome.HANDLED
     if held.lease_until is not None and held.lease_until > work.now:
         raise CallUnderWay(held.lease_until)
     lease_until = work.now + timedelta(seconds=settings.GATEWAY_LEASE)

@@ -82,7 +82,7 @@ def test_a_question_is_answered_once_and_the_same_again(step, gateway):
     step.ask()
     step.authorize()
 
-    step.ask(number=1)
+    assert step.ask(number=1) is Outcome.DUPLICATE
 
     assert step.said() == ["authorization_not_found", "payment_authorized", "authorization_not_found"]
 
