@@ -7,14 +7,14 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.contrib.admin import site
-from django.db import Error
+from django.db import Error, connections
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from billing.models import Payment
 from deadletters.admin.operator import forbidden, said
 from eventstore.admin_columns import moment, money, page_for
-from inventory.models import Reservation
+from inventory.models import Reservation, StockItem
 from messaging.idempotency import saga_key
 from messaging.models import FailedAttempt, IdempotencyKey
 from orders.models import Order
@@ -25,7 +25,8 @@ VIEW = "sagas.view_sagarecord"
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A command that the saga has sent: whether its service has handled it, and how often it has failed."""
+    """A command that the saga has sent: whether its service has handled it, how often it has failed, and in which
+    trace (W3C) its answer is."""
 
     type: str
     step: str
@@ -34,6 +35,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     last_error: str
     attempts: str
+    trace: str
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,8 @@ def page(request: HttpRequest, saga_id: UUID) -> HttpResponse:
         **site.each_context(request),
         "title": f"What each service holds for {saga}",
         "saga": saga,
-        "holdings": list(_holdings(saga, user=request.user)),
+        "holdings": (holdings := list(_holdings(saga, user=request.user))),
+        "trace": next((command.trace for held in holdings for command in held.commands if command.trace), ""),
     }
     return TemplateResponse(request, "admin/sagas/holdings.html", context)
 
@@ -78,10 +81,17 @@ def _holdings(saga: SagaRecord, *, user: Any) -> Iterator[Holding]:
             )
         except Error as error:
             kind = type(error).__name__
+            _forget(settings.SERVICES[service])
             yield Holding(
                 service=service,
                 problem=f"The database of {service} does not answer ({kind}). Load the page again later.",
             )
+
+
+def _forget(database: str) -> None:
+    """A broken connection is opened anew by the next page; `default` is this page's own."""
+    if database != "default":
+        connections[database].close()
 
 
 def _commands(
@@ -90,7 +100,11 @@ def _commands(
     """Two statements for each service."""
     names = {message.id: _key(message, steps) for message in messages}
     in_service = IdempotencyKey.objects.using(settings.SERVICES[service]).filter(consumer=service)
-    keys = dict(in_service.filter(key__in=names.values()).values_list("key", "state"))
+    found = in_service.filter(key__in=names.values())
+    keys = {
+        key: (state, str(traceparent or "").split("-")[1:2])
+        for key, state, traceparent in found.values_list("key", "state", "reply__envelope__traceparent")
+    }
     failures: dict[UUID, list[str]] = {}
     attempts = FailedAttempt.objects.using(settings.SERVICES[service]).filter(
         consumer=service, message_id__in=[message.message_id for message in messages]
@@ -102,7 +116,8 @@ def _commands(
             type=message.type,
             step=message.step,
             sent=moment(message.noted_at or message.at),
-            key=_KEYS.get(keys.get(names[message.id], ""), "not handled yet"),
+            key=_KEYS.get(keys.get(names[message.id], ("", []))[0], "not handled yet"),
+            trace="".join(keys.get(names[message.id], ("", []))[1]),
             failures=len(failures.get(message.message_id, [])),
             last_error=failures.get(message.message_id, [""])[-1].split(":", 1)[0],
             attempts=page_for(
@@ -140,6 +155,13 @@ def _reservation(order_id: str, user: Any) -> Iterator[tuple[str, str]]:
         goods = ", ".join(f"{line['quantity']} × {line['sku']}" for line in reservation.lines)
         link = page_for(user, "inventory_reservation", "reservation", order_id=order_id)
         yield link, f"{reservation.get_state_display()}: {goods or 'nothing'}"
+        for item in StockItem.objects.filter(sku__in=[line["sku"] for line in reservation.lines]).order_by(
+            "sku"
+        ):
+            yield (
+                page_for(user, "inventory_stockitem", f"stock of {item.sku}", sku=item.sku),
+                f"{item.on_hand:,} on hand, {item.reserved:,} reserved, {item.sold:,} sold",
+            )
 
 
 def _payment(order_id: str, user: Any) -> Iterator[tuple[str, str]]:

@@ -112,6 +112,14 @@ class SagaRecord(models.Model):
             # What a person has to look at: WHERE needs_a_person, WHERE is_overdue
             models.Index(fields=["-started_at"], condition=Q(needs_a_person=True), name="saga_for_a_person"),
             models.Index(fields=["-started_at"], condition=Q(is_overdue=True), name="saga_overdue"),
+            # What a person has paused: WHERE paused_at IS NOT NULL AND finished_at IS NULL
+            models.Index(
+                fields=["-started_at"],
+                condition=Q(paused_at__isnull=False, finished_at__isnull=True),
+                name="saga_paused",
+            ),
+            # The filter by reason, newest first: WHERE reason = 'card_declined'
+            models.Index(fields=["reason", "-started_at"], condition=~Q(reason=""), name="saga_by_reason"),
             # What goes on when a pause switch is lifted: WHERE is_withheld
             models.Index(fields=["id"], condition=Q(is_withheld=True), name="saga_withheld"),
             # What was run again: WHERE forked_from_id = ...

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from eventstore.admin_columns import Tone as _Tone
-from eventstore.admin_columns import badge, duration, moment, page_of, state_column, time_column
+from eventstore.admin_columns import badge, duration, may_open, moment, page_of, state_column, time_column
 from eventstore.admin_history import HistoryAdmin, choice_filter
 from sagas.admin import acts, story
 from sagas.admin.filters import ATTENTION, AttentionFilter, NameFilter, StepFilter, counts
@@ -57,7 +57,7 @@ class SagaRecordAdmin(HistoryAdmin):
     ordering = ("-started_at",)
     actions = tuple(acts.BULK)
     fields = (
-        ("order", "id"),
+        ("order_id", "id"),
         ("name", "version", "generation"),
         (state_column("status", SAGA_TONES), "shown_reason"),
         (time_column("started_at"), time_column("finished_at"), "took"),
@@ -160,6 +160,17 @@ class SagaRecordAdmin(HistoryAdmin):
     def order(self, saga: SagaRecord) -> str:
         return page_of("orders_order", saga.correlation_id[:8], id=saga.correlation_id)
 
+    @admin.display(description="order")
+    def order_id(self, saga: SagaRecord) -> str:
+        return saga.correlation_id
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """The order is a link for whoever may open it."""
+        shown = super().get_list_display(request)
+        if may_open(request.user, "orders_order"):
+            return shown
+        return ["order_id" if column == "order" else column for column in shown]
+
     # --- the page ----------------------------------------------------------------------------------------
 
     def render_change_form(
@@ -173,16 +184,16 @@ class SagaRecordAdmin(HistoryAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def progress_view(self, request: HttpRequest, saga_id: Any) -> HttpResponse:
-        """The part of the page that changes; 204 where the reader has seen it (`seen`)."""
+        """The part of the page that changes; where the reader has seen it (`seen`), the sentence and the time alone."""
         if not self.has_view_permission(request):
             return HttpResponse(status=403)
         saga = self.get_object(request, str(saga_id))
         if saga is None:
             raise Http404(f"There is no saga {saga_id}.")
         told = story.told(saga, request=request, is_hidden=self.hides_from(request), now=timezone.now())
-        if request.GET.get("seen") == told["version"]:
-            return HttpResponse(status=204)
-        return TemplateResponse(request, "admin/sagas/sagarecord/progress.html", {**told, "original": saga})
+        is_seen = request.GET.get("seen") == told["version"]
+        template = f"admin/sagas/sagarecord/{'standing' if is_seen else 'progress'}.html"
+        return TemplateResponse(request, template, {**told, "original": saga})
 
 
 def _is_uuid(text: str) -> bool:

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from contracts.message import Command
 from deadletters.models import DeadLetter, DeskEntry
-from eventstore.admin_columns import Tone, badge, duration, json_block, moment, page_for, page_of
+from eventstore.admin_columns import Tone, badge, duration, json_block, may_open, moment, page_for, page_of
 from eventstore.admin_privacy import masked
 from eventstore.private_text import scrubbed
 from sagas import records
@@ -99,6 +101,7 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         and page_of("sagas_sagarecord", str(saga.forked_from_id), id=saga.forked_from_id),
         "fork": fork_id and page_of("sagas_sagarecord", str(fork_id), id=fork_id),
         "newest_version": _newest_version(loaded),
+        "links": _trail(saga, user=request.user),
         "saga_data": json_block(saga.data),
         "now": now,
     }
@@ -213,13 +216,37 @@ def _message(message: MessageRecord, *, user: Any, is_hidden: bool) -> dict[str,
         "at": moment(message.noted_at or message.at, is_precise=True),
         "message_id": message.message_id if is_message else "",
         "body": json_block(_hidden(message.body) if is_hidden and is_message else message.body),
-        "key": page_for(user, "messaging_idempotencykey", f"key in {receiver}", **asked)
-        if is_message
-        else "",
-        "failures": page_for(user, "messaging_failedattempt", "failed attempts", **asked)
-        if is_message
-        else "",
+        "links": [] if not is_message else _known_elsewhere(asked, is_sent=is_sent, user=user),
     }
+
+
+def _known_elsewhere(asked: dict[str, UUID | str], *, is_sent: bool, user: Any) -> list[str]:
+    """Where else a message is known. Flower watches the services' workers; the orchestrator is none of them."""
+    pages = (
+        ("messaging_idempotencykey", f"key in {asked['service']}"),
+        ("messaging_failedattempt", "failed attempts"),
+    )
+    found = [page_of(model, text, **asked) for model, text in pages if may_open(user, model)]
+    if is_sent and settings.FLOWER_URL:
+        found.append(
+            format_html(
+                '<a href="{}/task/{}">Flower</a>', settings.FLOWER_URL.rstrip("/"), asked["message_id"]
+            )
+        )
+    return found
+
+
+def _trail(saga: SagaRecord, *, user: Any) -> list[str]:
+    """Where else the saga's order is known, as far as this person may go."""
+    order_id = saga.correlation_id
+    pages: list[tuple[str, str, dict[str, object]]] = [
+        ("orders_order", "Order", {"id": order_id}),
+        ("sagas_sagarecord", "All sagas of this order", {"correlation_id": order_id}),
+        ("deadletters_deadletter", "Dead letters", {"order": order_id}),
+        ("eventstore_storedevent", "Events", {"service": "orders", "stream": f"order-{order_id}"}),
+        ("notifications_notification", "E-mails", {"order_id": order_id}),
+    ]
+    return [page_of(model, text, **asked) for model, text, asked in pages if may_open(user, model)]
 
 
 def _hidden(body: dict[str, Any]) -> dict[str, Any]:

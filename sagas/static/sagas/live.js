@@ -1,5 +1,6 @@
 // Follows a saga while its page is looked at: every two seconds the part that changes is asked for, and put in place
-// where it has changed. Without this script the page says as of when it is, and has a link to refresh it.
+// where it has changed. Where nothing but time has passed, only the sentence and the time are: whoever reads or scrolls
+// further below is left alone. Without this script the page says as of when it is, and has a link to refresh it.
 "use strict";
 
 const PAUSE = 2000;
@@ -16,10 +17,19 @@ async function updateAround() {
   }
 }
 
+// What a screen reader reads aloud is changed only with the saga's state, not with every second.
+function updateSentence(saga, found) {
+  for (const selector of ["[data-standing]", "[data-as-of]"]) {
+    const shown = saga.querySelector(selector);
+    const fresh = found.querySelector(selector);
+    if (shown && fresh) shown.textContent = fresh.textContent;
+  }
+}
+
 async function follow() {
   const saga = document.getElementById("saga");
   if (!saga?.dataset.address) return;
-  if (document.visibilityState === "visible" && !saga.contains(document.activeElement)) {
+  if (document.visibilityState === "visible") {
     try {
       const answer = await fetch(`${saga.dataset.address}?seen=${saga.dataset.version}`, {
         headers: { Accept: "text/html" },
@@ -29,11 +39,13 @@ async function follow() {
       if (answer.status === 403 || answer.status === 404) return;
       if (answer.status === 200) {
         const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("saga");
-        const said = saga.querySelector("[data-standing]").textContent;
-        saga.replaceWith(found);
-        const next = found.querySelector("[data-standing]");
-        await updateAround();
-        if (next.textContent !== said) document.getElementById("saga-news").textContent = next.textContent;
+        if (found.dataset.version === saga.dataset.version || saga.contains(document.activeElement)) {
+          updateSentence(saga, found);
+        } else {
+          saga.replaceWith(found);
+          await updateAround();
+          document.getElementById("saga-news").textContent = found.querySelector("[data-standing]").textContent;
+        }
       }
     } catch {
       // The shop does not answer: what is shown says as of when it is, and the next try may succeed.

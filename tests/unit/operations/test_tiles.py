@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eventstore.admin_columns import Tone
-from operations import tiles
+from operations import saga_tile, tiles
 from operations.broker import Broker, Queue
 from operations.figures import MOST, MOST_OUTBOX, DatabaseFigures, DueRows, OrderFigures, RefusedRows
 
@@ -67,8 +67,8 @@ def test_an_order_that_is_long_under_way_is_worth_a_look(age, tone):
 
 
 def test_the_verdict_names_what_needs_somebody():
-    well = tiles.sagas(0, {}, held_up={}, links=NOWHERE)
-    bad = tiles.sagas(2, {"running": 1}, held_up={}, links=NOWHERE)
+    well = saga_tile.sagas(0, {}, held_up={}, links=NOWHERE)
+    bad = saga_tile.sagas(2, {"running": 1}, held_up={}, links=NOWHERE)
     billing = [
         Queue(name="billing", waiting=1, consumers=0),
         Queue(name="billing.dead", waiting=0, consumers=1),
