@@ -146,7 +146,7 @@ def _order(order_id: str, user: Any) -> Iterator[tuple[str, str]]:
     for order in Order.objects.filter(id=order_id):
         yield (
             page_for(user, "orders_order", "order", id=order.id),
-            f"{order.get_status_display()} {order.reason}",
+            ": ".join(filter(None, (order.get_status_display(), order.reason.replace("_", " ")))),
         )
 
 
@@ -173,7 +173,7 @@ def _payment(order_id: str, user: Any) -> Iterator[tuple[str, str]]:
 def _shipment(order_id: str, user: Any) -> Iterator[tuple[str, str]]:
     for shipment in Shipment.objects.filter(order_id=order_id):
         link = page_for(user, "shipping_shipment", "shipment", order_id=order_id)
-        yield link, f"{shipment.get_state_display()} {shipment.tracking}"
+        yield link, ": ".join(filter(None, (shipment.get_state_display(), shipment.tracking)))
 
 
 _ROWS = {"orders": _order, "inventory": _reservation, "billing": _payment, "shipping": _shipment}

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from sagas.admin.timeline import Kind, Row, span, words
 
-_WIDTH, _HEIGHT, _LEAST = 1000, 14, 4
+_WIDTH, _HEIGHT, _LEAST = 1000, 14, 12
 _TITLES = {
     Kind.STEP: "{}",
     Kind.UNDO: "↩ {}",

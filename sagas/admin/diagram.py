@@ -34,7 +34,11 @@ def drawing(definition: Saga, saga: SagaState, *, is_upright: bool = False) -> S
             _arrow(
                 points[before],
                 points[position],
-                is_back=_is_way_back(saga, states.get(definition.steps[before].name)),
+                is_back=_is_way_back(
+                    saga,
+                    states.get(definition.steps[before].name),
+                    states.get(definition.steps[position].name),
+                ),
                 is_upright=is_upright,
             )
             for position, all_before in enumerate(definition.predecessors)
@@ -63,9 +67,14 @@ def drawing(definition: Saga, saga: SagaState, *, is_upright: bool = False) -> S
     )
 
 
-def _is_way_back(saga: SagaState, before: StepState | None) -> bool:
-    """Whether the saga goes, or went, back over this step."""
-    if before is None or saga.status not in (SagaStatus.COMPENSATING, SagaStatus.CANCELLED):
+def _is_way_back(saga: SagaState, before: StepState | None, after: StepState | None) -> bool:
+    """Whether the saga goes, or went, back from a step that had begun to the one before it."""
+    if (
+        before is None
+        or after is None
+        or after.status is StepStatus.PENDING
+        or saga.status not in (SagaStatus.COMPENSATING, SagaStatus.CANCELLED)
+    ):
         return False
     is_next = saga.status is SagaStatus.COMPENSATING and before.is_to_be_undone
     return is_next or before.status in (*COMPENSATION_IS_AWAITED, StepStatus.UNDONE, StepStatus.MENDED)

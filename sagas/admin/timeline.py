@@ -8,7 +8,7 @@ import msgspec
 
 from contracts.message import Command
 from sagas.definition import Pause, Saga, Step, Wait
-from sagas.state import SATISFIED, SagaState, StepState, StepStatus
+from sagas.state import SATISFIED, SagaState, SagaStatus, StepState, StepStatus
 from sagas.switches import Switch, time_held
 
 
@@ -55,19 +55,28 @@ def rows(
     """All that the records tell, in the order in which it began. `switches` are also those that were lifted."""
     until = saga.finished_at or now
     found = list(_pauses(notes, end=saga.finished_at))
+    undoing = {step.undo.wire_type for step in definition.steps if step.undo}
+    turned = min(
+        (note.at for note in notes if note.direction == "sent" and note.type in undoing), default=None
+    )
     for position, (step, state) in enumerate(zip(definition.steps, saga.steps, strict=False)):
         own = [note for note in notes if step.name in (note.step, *note.steps)]
         if isinstance(step, (Wait, Pause)):
             found += _of_time(step, state, own, end=saga.finished_at)
             continue
-        before = [saga.steps[other] for other in definition.predecessors[position]]
+        ready = [
+            _done_at(definition.steps[other], saga.steps[other], notes)
+            for other in definition.predecessors[position]
+        ]
         for command, kind in ((step.command, Kind.STEP), (step.undo, Kind.UNDO)):
             if command is None:
                 continue
             matching = [switch for switch in switches if switch.matches(definition.name, step.name, command)]
             told = _of_command(step, command, kind, own, matching, until=until, end=saga.finished_at)
             if kind is Kind.STEP:
-                found += _held_back(step, state, before, matching, told[0].begin if told else until)
+                began = told[0].begin if told else turned or until
+                is_awaited = state.status is StepStatus.PENDING and saga.status is SagaStatus.RUNNING
+                found += _held_back(step, ready, matching, began, is_awaited=is_awaited)
             found += told
     return sorted(found, key=lambda row: row.begin)
 
@@ -152,21 +161,37 @@ def _times(own: Sequence[Noted], direction: str, wire_type: str) -> tuple[dateti
     return tuple(note.at for note in own if note.direction == direction and note.type == wire_type)
 
 
+def _done_at(step: Step, state: StepState, notes: Sequence[Noted]) -> datetime | None:
+    """When the step was done, also where it has been undone since; None where it was not."""
+    if step.command is not None and step.done is not None:
+        answered = [
+            note.at
+            for note in notes
+            if note.direction == "received" and note.step == step.name and note.type == step.done.wire_type
+        ]
+        if answered:
+            return answered[0]
+    elif not isinstance(step, (Wait, Pause)):
+        return next((note.at for note in notes), state.finished_at)  # the saga begins with it
+    return state.finished_at if state.status in SATISFIED else None
+
+
 def _held_back(
     step: Step,
-    state: StepState,
-    before: Sequence[StepState],
+    ready: Sequence[datetime | None],
     matching: Sequence[Switch],
     began: datetime,
+    *,
+    is_awaited: bool,
 ) -> Iterator[Row]:
     """The times in which the step might have begun, had a pause switch not held its command back."""
-    ready = [other.finished_at for other in before if other.status in SATISFIED and other.finished_at]
-    if len(ready) < len(before) or not ready:
+    done = [at for at in ready if at is not None]
+    if len(done) < len(ready) or not done:
         return
     for switch in matching:
-        begin, end = max(switch.set_at, *ready), min(switch.lifted_at or began, began)
+        begin, end = max(switch.set_at, *done), min(switch.lifted_at or began, began)
         if begin < end:
-            is_open = switch.lifted_at is None and state.status is StepStatus.PENDING
+            is_open = switch.lifted_at is None and is_awaited
             yield Row(name=step.name, kind=Kind.HELD_BACK, begin=begin, end=None if is_open else end)
 
 

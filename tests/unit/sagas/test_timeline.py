@@ -149,6 +149,26 @@ def test_a_step_that_is_held_back_now_waits_without_an_end():
     assert (held.begin, held.end) == (at(2), None)
 
 
+def test_what_was_held_back_until_it_was_undone_is_told_after_the_end_too():
+    switch = Switch(kind=SwitchKind.STEP, name="plain.b", set_at=at(0))
+    undone = StepState(name="", status=StepStatus.UNDONE, finished_at=at(42))
+    notes = (
+        sent(PLAIN, "a", 0),
+        received(PLAIN, "a", "done", 1),
+        sent(PLAIN, "a", 40, field="undo"),
+        received(PLAIN, "a", "undone", 42),
+    )
+    over = msgspec.structs.replace(saga_of(PLAIN, finished_at=at(50), a=undone), status=SagaStatus.CANCELLED)
+
+    found = rows(PLAIN, over, notes, (switch,), now=at(900))
+
+    assert [(row.name, row.kind, row.begin, row.end) for row in found] == [
+        ("a", Kind.STEP, at(0), at(1)),
+        ("b", Kind.HELD_BACK, at(1), at(40)),
+        ("a", Kind.UNDO, at(40), at(42)),
+    ]
+
+
 def test_nothing_of_another_saga_is_taken_for_its_own():
     switch = Switch(kind=SwitchKind.STEP, name="wide.a", set_at=at(0))
 
@@ -165,7 +185,7 @@ def test_bars_stay_within_the_drawing_even_where_clocks_disagree():
 
     assert (drawn.whole, [bar.title for bar in drawn.bars]) == ("15.0 s", ["a", "↩ b"])
     assert 'x="0" y="1" width="67"' in drawn.bars[0].drawing
-    assert 'x="996" y="1" width="4"' in drawn.bars[1].drawing
+    assert 'x="988" y="1" width="12"' in drawn.bars[1].drawing
     assert "style" not in "".join(bar.drawing for bar in drawn.bars)
 
 
