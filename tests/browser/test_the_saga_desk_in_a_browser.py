@@ -68,7 +68,11 @@ def test_orders_wait_while_a_service_is_held_back_and_go_on_when_the_switch_is_l
     open_saga(page, orders[0])
     expect(page.get_by_text("A pause switch holds back what it would send next.")).to_be_visible()
     keep_picture(page, "sagas-3-a-saga-held-back")
-    page.evaluate("window.wasNotReloaded = true")
+    page.evaluate("window.wasNotReloaded = true; document.getElementById('saga').wasNotReplaced = true")
+    as_of = page.locator("[data-as-of]")
+    seen = as_of.inner_text()
+    expect(as_of).not_to_have_text(seen, timeout=10 * SECONDS)
+    assert page.evaluate("document.getElementById('saga').wasNotReplaced"), "only time has passed"
 
     other = page.context.new_page()
     other.goto("/admin/sagas/pauseswitch/?lifted_at_is=null")
