@@ -19,6 +19,10 @@ POOL_SIZE = 32
 PAGE_SIZE = 1000
 REPEATABLE = frozenset({409, 429})
 """Refusals that pass: the key is in use at the moment, or too many calls at once."""
+LASTING = frozenset({"authorization_captured"})
+"""Codes of refusals that do not pass, whatever their status: what is captured is refunded and never voided."""
+NOTHING_THERE = "unknown_key"
+"""The code of the answer that nothing was carried out under a key. Any other 404 is not the gateway's word on it."""
 
 T = TypeVar("T")
 
@@ -105,10 +109,11 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """What `GET /v1/operations/<key>` tells; without a status code, that there is nothing."""
+    """What `GET /v1/operations/<key>` tells. Every field is required: another server's page has none of them."""
 
-    response: _Answer = _Answer()
-    status_code: int = 0
+    operation: str
+    status_code: int
+    response: _Answer
 
 
 def _authorization(answer: _Answer) -> Authorized | Declined:
@@ -125,6 +130,10 @@ def _capture(answer: _Answer) -> Captured | CaptureDeclined:
     if answer.status == "captured":
         return Captured()
     raise _unexpected_answer("a capture", f"its status is {answer.status!r}")
+
+
+class _NothingThere(PermanentError):
+    """Nothing was carried out under the key that was looked up."""
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -144,16 +153,16 @@ class HttpGateway:
         return _authorization(self._operate("authorizations", body, key=key))
 
     def find_authorization(self, *, key: str) -> Authorized | Declined | None:
-        found = self._find(key)
+        found = self._find("authorizations", key)
         return None if found is None else _authorization(found)
-
-    def find_capture(self, *, key: str) -> Captured | CaptureDeclined | None:
-        found = self._find(key)
-        return None if found is None else _capture(found)
 
     def capture(self, *, authorization: str, amount: Money, key: str) -> Captured | CaptureDeclined:
         body = {"authorization": authorization, "amount": amount.amount, "currency": amount.currency}
         return _capture(self._operate("captures", body, key=key))
+
+    def find_capture(self, *, key: str) -> Captured | CaptureDeclined | None:
+        found = self._find("captures", key)
+        return None if found is None else _capture(found)
 
     def void(self, *, authorization_key: str, key: str) -> Voided:
         answer = self._operate("voids", {"authorization_key": authorization_key}, key=key)
@@ -173,12 +182,19 @@ class HttpGateway:
             raise _unexpected_answer("POST /v1/refunds", f"its status is {answer.status!r}")
         return Refunded()
 
-    def _find(self, key: str) -> _Answer | None:
-        """The stored answer to an operation with this key; None where there was none, or a refusal of the request."""
-        found = self._connection.call(
-            "GET", f"/v1/operations/{quote(key, safe='')}", answer=_Stored, absent=_Stored()
-        )
-        return found.response if found.status_code in (200, 402) else None
+    def _find(self, kind: str, key: str) -> _Answer | None:
+        """The stored answer to the operation of this kind that was carried out under the key; None where none was."""
+        address = f"/v1/operations/{quote(key, safe='')}"
+        try:
+            found = self._connection.call("GET", address, answer=_Stored)
+        except _NothingThere:
+            return None
+        if found.operation != kind:
+            raise PermanentError(
+                f"The gateway has carried out one of the {found.operation} under the key {key!r}, not one of the "
+                f"{kind}. Compare what was asked with the gateway's books."
+            )
+        return found.response
 
     def _operate(self, kind: str, body: dict[str, Any], *, key: str) -> _Answer:
         return self._connection.call(
@@ -220,12 +236,8 @@ class _Connection:
         answer: type[T],
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
-        absent: T | None = None,
     ) -> T:
-        """The decoded answer of 200 and 402, a business refusal; of 404 `absent`, where it is given.
-
-        No error shows the body and its token.
-        """
+        """The decoded answer of 200, or of 402, a business refusal. No error shows the body and its token."""
         what = f"{method} {address}"
         try:
             response = self._pool.request(
@@ -244,13 +256,14 @@ class _Connection:
                 return msgspec.json.decode(response.data, type=answer)
             except msgspec.MsgspecError as error:
                 raise _unexpected_answer(what, str(error)) from error
-        if response.status == 404 and absent is not None:
-            return absent
+        refusal = _refusal(response.data)
         failure = (
-            f"{what} at the payment gateway {self._base_url} answered {response.status}{_code(response.data)}"
+            f"{what} at the payment gateway {self._base_url} answered {response.status}{_words(refusal)}"
         )
-        if response.status >= 500 or response.status in REPEATABLE:
+        if response.status >= 500 or (response.status in REPEATABLE and refusal.code not in LASTING):
             raise TransientError(f"{failure}. Repeat it with the same key.")
+        if response.status == 404 and refusal.code == NOTHING_THERE:
+            raise _NothingThere(f"{failure}.")
         raise PermanentError(
             f"{failure}. Repeating is in vain: compare the request with the gateway's interface."
         )
@@ -265,13 +278,18 @@ class _Refusal(msgspec.Struct, frozen=True):
     error: _Error
 
 
-def _code(data: bytes) -> str:
-    """The gateway's own code and field, where the body has the gateway's form: a proxy's page has not."""
+def _refusal(data: bytes) -> _Error:
+    """The gateway's own words, where the body has the gateway's form: a proxy's page has not."""
     try:
-        error = msgspec.json.decode(data, type=_Refusal).error
+        return msgspec.json.decode(data, type=_Refusal).error
     except msgspec.MsgspecError:
+        return _Error()
+
+
+def _words(refusal: _Error) -> str:
+    if not refusal.code:
         return ""
-    return f" ({error.code}, field {error.field})" if error.field else f" ({error.code})"
+    return f" ({refusal.code}, field {refusal.field})" if refusal.field else f" ({refusal.code})"
 
 
 def _unexpected_answer(what: str, found: str) -> TransientError:

@@ -19,12 +19,13 @@ from messaging import attempts, breaker, idempotency, questions, replays, sequen
 from messaging.answering import CallUnderWay, answer_again, finish, report_replay
 from messaging.breaker import Asking, GatewayAway
 from messaging.calls import Begun
-from messaging.database import is_away, is_repeatable, wait_until_back
+from messaging.database import is_away, wait_until_back
 from messaging.delivery import Delivery, open_message
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import InvalidMessage, LeaseLost
 from messaging.failpoints import failpoint
 from messaging.handling import AnyHandler, GatewayHandler, Handler, QuestionHandler, handlers_of
+from messaging.in_place import MOST_REPETITIONS, is_passing, repeated_in_place
 from messaging.metrics import Outcome
 from messaging.observing import observed
 from messaging.ordering import order_of
@@ -33,8 +34,6 @@ from messaging.settlement import CallFailed, is_settled, reject_unreadable, sett
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 
 log = logging.getLogger(__name__)
-
-_REPETITIONS_IN_PLACE = 20
 
 
 @observed
@@ -63,7 +62,7 @@ def consume(service: str, delivery: Delivery) -> Outcome:
             if isinstance(error, Error) and is_away(error, database=database):
                 wait_until_back(database)
                 continue
-            if _is_passing(error) and repetitions < _REPETITIONS_IN_PLACE:
+            if is_passing(error) and repetitions < MOST_REPETITIONS:
                 repetitions += 1
                 continue
             failure: Exception = error
@@ -199,21 +198,16 @@ def _run_by_gateway(
 def _conclude(
     handler: GatewayHandler, message: Message, outcome: Any, *, begun: Begun, envelope: Envelope
 ) -> None:
-    """Store what the gateway answered, if the call is still ours. What passes by itself is repeated here: the answer
-    is in our hands, and another delivery would have to wait for the lease."""
-    repetitions = 0
-    while True:
-        try:
-            with unit_of_work(handler.service, cause=envelope) as work:
-                _store_outcome(handler, message, outcome, begun=begun, work=work)
-                _move_on(envelope, work=work)
-                report_replay(envelope, work=work)
-                failpoint("consumer.concluded")
-            return
-        except (Error, ConcurrentAppend) as error:
-            if not _is_passing(error) or repetitions >= _REPETITIONS_IN_PLACE:
-                raise
-            repetitions += 1
+    """Store what the gateway answered, if the call is still ours."""
+
+    def store() -> None:
+        with unit_of_work(handler.service, cause=envelope) as work:
+            _store_outcome(handler, message, outcome, begun=begun, work=work)
+            _move_on(envelope, work=work)
+            report_replay(envelope, work=work)
+            failpoint("consumer.concluded")
+
+    repeated_in_place(store)
 
 
 def _store_outcome(
@@ -231,11 +225,6 @@ def _store_outcome(
     if failures or asking.probing_until is not None:
         breaker.answered(asking, now=work.now)
     finish(work, reply, idempotency.keys_of(key))
-
-
-def _is_passing(error: Error | ConcurrentAppend) -> bool:
-    """Whether the same transaction may succeed at once."""
-    return isinstance(error, ConcurrentAppend) or is_repeatable(error)
 
 
 def _begin_call(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import Error
 
 from contracts.message import Event, Message
 from messaging import breaker, idempotency
@@ -17,6 +18,7 @@ from messaging.calls import Begun
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import LeaseLost, PermanentError
 from messaging.handling import QuestionHandler
+from messaging.in_place import repeated_in_place
 from messaging.metrics import Outcome
 from messaging.settlement import CallFailed
 from messaging.unit_of_work import UnitOfWork, unit_of_work
@@ -34,15 +36,15 @@ def run(handler: QuestionHandler, question: Message, *, envelope: Envelope) -> O
         )
     with unit_of_work(handler.service, cause=envelope) as work:
         begun = _look(handler, question, action, envelope=envelope, work=work)
-        if begun is None:
+        if not isinstance(begun, Begun):
             report_replay(envelope, work=work)
-            return Outcome.HANDLED
+            return begun
     is_answered = False
     try:
         outcome = handler.find(action)
         is_answered = True
-        _store(handler, question, outcome, action=action, begun=begun, envelope=envelope)
-    except LeaseLost:
+        _conclude(handler, question, outcome, action=action, begun=begun, envelope=envelope)
+    except (LeaseLost, CallUnderWay, Error):
         raise
     except Exception as error:
         release = idempotency.release_statement(
@@ -54,22 +56,25 @@ def run(handler: QuestionHandler, question: Message, *, envelope: Envelope) -> O
 
 def _look(
     handler: QuestionHandler, question: Message, action: str, *, envelope: Envelope, work: UnitOfWork
-) -> Begun | None:
+) -> Begun | Outcome:
     """Answer what the service itself knows; else hold the action's call, which nobody makes any more, to ask for it."""
     names: dict[str, Any] = {"consumer": handler.service, "database": work.database}
     own = envelope.idempotency_key
     asked_before = idempotency.look_up(own, **names)
     if asked_before is not None:
         answer_again(own, question, work=work)
-        return None
+        return Outcome.DUPLICATE
     held = idempotency.look_up(action, **names)
     if held is None or (held.state == "finished" and held.reply is None):
         _answer(handler.nothing(question), own, envelope=envelope, work=work)
-        return None
+        return Outcome.HANDLED
     if held.state == "finished":
         _claim(own, envelope=envelope, work=work)
         answer_again(action, question, work=work)
-        return None
+        work.add_statement(
+            idempotency.finish_statement([own], reply=held.reply, consumer=handler.service, now=work.now)
+        )
+        return Outcome.HANDLED
     if held.lease_until is not None and held.lease_until > work.now:
         raise CallUnderWay(held.lease_until)
     lease_until = work.now + timedelta(seconds=settings.GATEWAY_LEASE)
@@ -80,7 +85,7 @@ def _look(
     return Begun(held.request or {}, fence, asking)
 
 
-def _store(
+def _conclude(
     handler: QuestionHandler,
     question: Message,
     outcome: Any | None,
@@ -89,29 +94,47 @@ def _store(
     begun: Begun,
     envelope: Envelope,
 ) -> None:
+    """Store what the gateway answered, as the command itself would; what passes by itself is repeated here."""
+
+    def store() -> None:
+        with unit_of_work(handler.service, cause=envelope) as work:
+            _store(handler, question, outcome, action=action, begun=begun, envelope=envelope, work=work)
+            report_replay(envelope, work=work)
+
+    repeated_in_place(store)
+
+
+def _store(
+    handler: QuestionHandler,
+    question: Message,
+    outcome: Any | None,
+    *,
+    action: str,
+    begun: Begun,
+    envelope: Envelope,
+    work: UnitOfWork,
+) -> None:
     own = envelope.idempotency_key
-    with unit_of_work(handler.service, cause=envelope) as work:
-        failures = idempotency.hold(
-            action,
-            fence=begun.fence,
-            consumer=handler.service,
-            database=work.database,
-            seeing=begun.asking.failures(),
+    failures = idempotency.hold(
+        action,
+        fence=begun.fence,
+        consumer=handler.service,
+        database=work.database,
+        seeing=begun.asking.failures(),
+    )
+    if failures is None:
+        # The command has come again, or its compensation has closed it: what is true now is looked up anew.
+        raise CallUnderWay(work.now)
+    if failures or begun.asking.probing_until is not None:
+        breaker.answered(begun.asking, now=work.now)
+    if outcome is None:
+        # The command may still come again: it need not wait for the lease then.
+        work.add_statement(
+            idempotency.release_statement(action, fence=begun.fence, consumer=handler.service, now=work.now)
         )
-        if failures is None:
-            raise LeaseLost("the command that was asked about has come again, and answers for itself")
-        if failures or begun.asking.probing_until is not None:
-            breaker.answered(begun.asking, now=work.now)
-        if outcome is None:
-            # The command may still come again: it need not wait for the lease then.
-            release = idempotency.release_statement(
-                action, fence=begun.fence, consumer=handler.service, now=work.now
-            )
-            work.add_statement(release)
-            _answer(handler.nothing(question), own, envelope=envelope, work=work)
-        else:
-            _answer(handler.conclude(question, outcome), own, action, envelope=envelope, work=work)
-        report_replay(envelope, work=work)
+        _answer(handler.nothing(question), own, envelope=envelope, work=work)
+    else:
+        _answer(handler.conclude(question, outcome), own, action, envelope=envelope, work=work)
 
 
 def _answer(event: Event, *keys: str, envelope: Envelope, work: UnitOfWork) -> None:
@@ -121,8 +144,11 @@ def _answer(event: Event, *keys: str, envelope: Envelope, work: UnitOfWork) -> N
 
 
 def _claim(own: str, *, envelope: Envelope, work: UnitOfWork) -> None:
-    """Raises `LeaseLost` where the question has been answered between two looks: the answer is on its way."""
-    if not idempotency.claim(
-        [own], envelope=envelope, consumer=work.service, database=work.database, now=work.now
-    ):
+    """Raises `LeaseLost` where the question has been answered between two looks: the answer is on its way.
+
+    Raises `Expired` where the question is too old to be told apart from one that was answered.
+    """
+    consumer, database = work.service, work.database
+    if not idempotency.claim([own], envelope=envelope, consumer=consumer, database=database, now=work.now):
+        idempotency.lock(own, consumer=consumer, database=database)
         raise LeaseLost("another delivery of this question has answered it")

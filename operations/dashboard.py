@@ -76,7 +76,7 @@ def put_together(
     desk = (of_default.desk if of_default else None) or figures.DeskFigures(sagas={}, jobs={})
     shown = [
         tiles.orders(orders, now=now, since=since, links=links),
-        tiles.sagas(for_a_person, desk.sagas, links=links),
+        tiles.sagas(for_a_person, desk.sagas, held_up=desk.held_up, links=links),
         tiles.letters(open_letters, replaying, broker, links=links),
         tiles.jobs(desk.jobs, links=links),
         tiles.gateways(known, now=now, links=links),

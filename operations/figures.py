@@ -76,10 +76,14 @@ class OrderFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeskFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `default`: sagas that are not finished by status, and bulk jobs that are not by state."""
+    """Of `default`: sagas that are not finished by status, and bulk jobs that are not by state.
+
+    `held_up` are those of the sagas that are `overdue`, or `withheld` by a pause switch.
+    """
 
     sagas: dict[str, int]
     jobs: dict[str, int]
+    held_up: dict[str, int] = {}
 
 
 class DatabaseFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +158,11 @@ _OF_DEFAULT = {
                 SELECT status, count(*) AS number
                 FROM (SELECT status FROM sagas_sagarecord WHERE finished_at IS NULL LIMIT %(most)s) AS unfinished
                 GROUP BY status) AS found),
+            'held_up', json_build_object(
+                'overdue', (SELECT count(*) FROM (
+                    SELECT 1 FROM sagas_sagarecord WHERE is_overdue LIMIT %(most)s) AS found),
+                'withheld', (SELECT count(*) FROM (
+                    SELECT 1 FROM sagas_sagarecord WHERE is_withheld LIMIT %(most)s) AS found)),
             'jobs', (SELECT coalesce(json_object_agg(state, number), '{}') FROM (
                 SELECT state, count(*) AS number FROM deadletters_letterjob
                 WHERE finished_at IS NULL GROUP BY state) AS found))""",

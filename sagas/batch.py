@@ -220,7 +220,9 @@ def _decide(
                 return None
             created.discard(state.id)
             state, happened = begin(saga, state.id), Started(message)
-        case Event() if incoming.envelope.saga_id == state.id:
+        case Event() if incoming.envelope.saga_id == state.id and saga.is_reply(
+            incoming.envelope.step or "", message
+        ):
             happened = Replied(incoming.envelope.step or "", incoming.envelope.step_try or 1, message)
         case Event():
             happened = Happened(message)

@@ -13,7 +13,12 @@ from sagas.errors import InvalidDefinition
 from sagas.facts import Facts, Recipe, recipe_of
 from sagas.steps import Exhausted, Pause, Pivot, Step, Wait
 
-__all__ = ["Exhausted", "Pause", "Pivot", "Saga", "Step", "Wait"]
+__all__ = ["Exhausted", "Outline", "Pause", "Pivot", "Saga", "Step", "Wait"]
+
+Outline = dict[str, dict[str, str]]
+"""Step to its properties that running sagas depend on, in the order of the table."""
+
+_MESSAGES = ("command", "done", "refused", "undo", "undone", "ask", "nothing")
 
 
 class Saga(msgspec.Struct, frozen=True, dict=True):
@@ -138,6 +143,14 @@ class Saga(msgspec.Struct, frozen=True, dict=True):
         """The step of this name; raises `KeyError`."""
         return self.steps[self.positions[name]]
 
+    def is_reply(self, name: str, event: Event) -> bool:
+        """Whether such an event answers a command of this step; else it can only be news from outside."""
+        step = self.steps[self.positions[name]] if name in self.positions else None
+        if step is None or isinstance(step, Wait):
+            return False
+        kinds = (step.done, step.refused, step.undone, step.nothing)
+        return isinstance(event, tuple(kind for kind in kinds if kind is not None))
+
     def waits(self) -> Iterator[Step]:
         """The steps that an event from outside may end."""
         return (step for step in self.steps if isinstance(step, Wait))
@@ -162,31 +175,26 @@ class Saga(msgspec.Struct, frozen=True, dict=True):
         }
 
     @cached_property
-    def shape(self) -> str:
-        """A hash of all that running sagas depend on: two definitions of one shape carry on each other's sagas.
+    def outline(self) -> Outline:
+        """All that running sagas depend on, in words, by step; what is about the whole is under ''.
 
-        How long something may take is no part of it.
+        How long something may take, and how often it is tried, is no part of it.
         """
-        table = [
-            [
-                type(step).__name__,
-                step.name,
-                *(
-                    message.wire_type if message else ""
-                    for message in (
-                        step.command,
-                        step.done,
-                        step.refused,
-                        step.undo,
-                        step.undone,
-                        step.ask,
-                        step.nothing,
-                    )
-                ),
-                [self.steps[before].name for before in self.predecessors[position]],
-                step.exhausted.value,
-            ]
-            for position, step in enumerate(self.steps)
-        ]
-        whole = [self.name, self.version, self.starts.wire_type, self.unique_by, table]
-        return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()[:16]
+        whole = {"starts": self.starts.wire_type, "unique_by": self.unique_by}
+        return {"": whole, **{step.name: self._outline_of(step) for step in self.steps}}
+
+    def _outline_of(self, step: Step) -> dict[str, str]:
+        messages = {name: getattr(step, name) for name in _MESSAGES}
+        before = self.predecessors[self.positions[step.name]]
+        return {
+            "kind": type(step).__name__,
+            "after": " ".join(self.steps[position].name for position in before),
+            **{name: message.wire_type for name, message in messages.items() if message is not None},
+            "exhausted": step.exhausted.value,
+        }
+
+    @cached_property
+    def shape(self) -> str:
+        """A hash of the outline: two definitions of one shape carry on each other's sagas."""
+        ordered = [self.name, self.version, [[name, more] for name, more in self.outline.items()]]
+        return hashlib.sha256(msgspec.json.encode(ordered)).hexdigest()[:16]

@@ -18,7 +18,7 @@ from simulator.books import Books, add_card, page
 from simulator.errors import RequestRefused, invalid
 from simulator.faults import Faults
 from simulator.http_messages import Request, Response
-from simulator.idempotency import carry_out, stored_result
+from simulator.idempotency import Outcome, carry_out, look_up
 from simulator.operations import OPERATIONS
 from simulator.settings import Settings
 
@@ -27,6 +27,7 @@ log = logging.getLogger("simulator")
 MOST_HANGING = 16
 """Answers held back at once; a further one is dropped without the wait and leaves threads for others."""
 MOST_ENTRIES = 1000
+OPERATIONS_PATH = "/v1/operations/"
 BROWSER_PATHS = {"/v1/tokens": "POST", "/v1/test-cards": "GET"}
 """What a shop's page may call from the browser. Everything else is for servers."""
 
@@ -77,8 +78,9 @@ class Application:
     def _answer(self, request: Request, environ: Mapping[str, Any]) -> Response:
         if request.method == "OPTIONS" and request.path in BROWSER_PATHS:
             return Response(status_code=204)
-        if request.path.startswith("/v1/operations/"):
-            return _by_method(request, {"GET": self._stored_operation})(request)
+        if request.path.startswith(OPERATIONS_PATH):
+            by_key = functools.partial(self._look_up, client=environ["gunicorn.socket"])
+            return _by_method(request, {"GET": by_key})(request)
         kind = request.path.removeprefix("/v1/")
         if kind in OPERATIONS and kind != request.path:
             operate = functools.partial(self._operate, kind=kind, client=environ["gunicorn.socket"])
@@ -91,11 +93,18 @@ class Application:
     def _operate(self, request: Request, *, kind: str, client: socket.socket) -> Response:
         key = request.required_key()
         faults = self._faults
-        if faults.latency_ms:
-            time.sleep(faults.latency_ms / 1000)
-        outcome = carry_out(
-            self._books, kind=kind, key=key, body=fields.read_object(request.body), faults=faults
-        )
+        _delay(faults)
+        body = fields.read_object(request.body)
+        outcome = carry_out(self._books, kind=kind, key=key, body=body, faults=faults)
+        return self._response(outcome, client=client)
+
+    def _look_up(self, request: Request, *, client: socket.socket) -> Response:
+        faults = self._faults
+        _delay(faults)
+        outcome = look_up(self._books, request.path.removeprefix(OPERATIONS_PATH), faults=faults)
+        return self._response(outcome, client=client)
+
+    def _response(self, outcome: Outcome, *, client: socket.socket) -> Response:
         if outcome.is_answer_lost:
             self._hang(client)
             raise AnswerLost
@@ -137,15 +146,6 @@ class Application:
         ]
         return Response(status_code=200, document={"cards": offered})
 
-    def _stored_operation(self, request: Request) -> Response:
-        key = request.path.removeprefix("/v1/operations/")
-        result = stored_result(self._books, key)
-        if result is None:
-            raise RequestRefused(
-                404, "unknown_key", f"Nothing was carried out under the idempotency key {key!r}."
-            )
-        return Response(status_code=200, document=result)
-
     def _page_of_books(self, request: Request) -> Response:
         limit = request.query.get("limit", str(MOST_ENTRIES))
         if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MOST_ENTRIES):
@@ -184,6 +184,11 @@ class Application:
             ("Access-Control-Allow-Headers", "Content-Type"),
             ("Access-Control-Max-Age", "600"),
         ]
+
+
+def _delay(faults: Faults) -> None:
+    if faults.latency_ms:
+        time.sleep(faults.latency_ms / 1000)
 
 
 def _by_method(

@@ -46,7 +46,7 @@ CREATE TABLE operations (
     response TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- How often a key that is bound to fail at first has failed.
+-- How often a call that is bound to fail at first has failed: an operation by its key, a look-up by a name made of it.
 CREATE TABLE failures (key TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 """
 

@@ -51,7 +51,7 @@ def carry_out(books: Books, *, kind: str, key: str, body: dict[str, Any], faults
                 status_code=stored["status_code"], body=json.loads(stored["response"]), is_replayed=True
             )
         behaviour = operation.behaviour(connection)
-        if _fails_again(connection, key, bound_to_fail=faults.failures(key, behaviour)):
+        if _strikes_again(connection, key, times=faults.failures(key, behaviour)):
             return _out_of_order()
         answer = operation.run(connection, key=key, faults=faults)
         connection.execute(
@@ -65,18 +65,31 @@ def carry_out(books: Books, *, kind: str, key: str, body: dict[str, Any], faults
     )
 
 
-def stored_result(books: Books, key: str) -> dict[str, Any] | None:
-    """What was carried out under the key; None where nothing was."""
+def look_up(books: Books, key: str, *, faults: Faults) -> Outcome:
+    """What was carried out under the key; 404 where nothing was. It changes nothing.
+
+    Faults strike it as a call of its own, independently of those that strike the operation; an outage strikes both.
+    """
+    if faults.is_out(key):
+        return _out_of_order()
+    call = f"look-up\0{key}"
     with books.transaction() as connection:
+        if _strikes_again(connection, call, times=faults.failures(call, None)):
+            return _out_of_order()
+        losses = 1 if faults.loses_answer(call, None) else 0
+        is_answer_lost = _strikes_again(connection, f"answer\0{key}", times=losses)
         row = connection.execute("SELECT * FROM operations WHERE key = ?", (key,)).fetchone()
     if row is None:
-        return None
-    return {
+        words = f"Nothing was carried out under the idempotency key {key!r}."
+        body = RequestRefused(404, "unknown_key", words).document()
+        return Outcome(status_code=404, body=body, is_answer_lost=is_answer_lost)
+    found = {
         "key": row["key"],
         "operation": row["kind"],
         "status_code": row["status_code"],
         "response": json.loads(row["response"]),
     }
+    return Outcome(status_code=200, body=found, is_answer_lost=is_answer_lost)
 
 
 def _out_of_order() -> Outcome:
@@ -84,12 +97,13 @@ def _out_of_order() -> Outcome:
     return Outcome(status_code=refusal.status, body=refusal.document())
 
 
-def _fails_again(connection: sqlite3.Connection, key: str, *, bound_to_fail: int) -> bool:
-    if not bound_to_fail:
+def _strikes_again(connection: sqlite3.Connection, call: str, *, times: int) -> bool:
+    """Whether a fault that strikes this call so many times strikes now."""
+    if not times:
         return False
     updated = connection.execute(
         "INSERT INTO failures (key, count) VALUES (?, 1)"
         " ON CONFLICT (key) DO UPDATE SET count = count + 1 WHERE count < ?",
-        (key, bound_to_fail),
+        (call, times),
     )
     return updated.rowcount == 1

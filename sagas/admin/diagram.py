@@ -4,54 +4,39 @@ Carries neither style nor script, so that a strict policy lets it pass; its colo
 one from left to right and one, for narrow screens, from top to bottom; a table on the same page says it in words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import msgspec
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from sagas.admin.layout import Place, layout
 from sagas.admin.looks import STEP_TONES
 from sagas.definition import Pivot, Saga, Wait
-from sagas.standing import STEP_WORDS, in_words, kind_of
-from sagas.state import StepState
+from sagas.standing import in_words, kind_of, step_words
+from sagas.state import COMPENSATION_IS_AWAITED, SagaState, SagaStatus, StepState, StepStatus
 
 WIDTH, HEIGHT, GAP, LANE = 148, 74, 30, 18
 _LETTERS = 22
 """So many letters fit into a box."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a step is drawn: how many come before it, and beside how many it is."""
-
-    layer: int
-    lane: int
-
-
-def layout(definition: Saga) -> tuple[Place, ...]:
-    """A place for each step. Each step is a layer beyond all that it comes after."""
-    layers: list[int] = []
-    lanes: dict[int, int] = {}
-    places = []
-    for before in definition.predecessors:
-        layer = max((layers[position] + 1 for position in before), default=0)
-        layers.append(layer)
-        places.append(Place(layer, lanes.setdefault(layer, 0)))
-        lanes[layer] += 1
-    return tuple(places)
-
-
-def drawing(definition: Saga, steps: Sequence[StepState], *, is_upright: bool = False) -> SafeString:
-    """The steps with their states."""
+def drawing(definition: Saga, saga: SagaState, *, is_upright: bool = False) -> SafeString:
+    """The steps with their states. Where the saga has turned round, its arrows show the way back."""
     places = layout(definition)
     points = [_point(place, is_upright=is_upright) for place in places]
     width = max(x for x, _ in points) + WIDTH + 2
     height = max(y for _, y in points) + HEIGHT + 2
-    states = {state.name: state for state in steps}
+    states = {state.name: state for state in saga.steps}
     arrows = format_html_join(
         "",
-        '<path class="arrow" d="{}"/>',
+        '<path class="{}" d="{}"/>',
         (
-            (_arrow(points[before], points[position], is_upright=is_upright),)
+            _arrow(
+                points[before],
+                points[position],
+                is_back=_is_way_back(saga, states.get(definition.steps[before].name)),
+                is_upright=is_upright,
+            )
             for position, all_before in enumerate(definition.predecessors)
             for before in all_before
         ),
@@ -60,7 +45,7 @@ def drawing(definition: Saga, steps: Sequence[StepState], *, is_upright: bool = 
         "",
         "{}",
         (
-            (_box(definition, position, points[position], states),)
+            (_box(definition, position, points[position], saga, states),)
             for position in range(len(definition.steps))
         ),
     )
@@ -72,10 +57,18 @@ def drawing(definition: Saga, steps: Sequence[StepState], *, is_upright: bool = 
         width=width,
         height=height,
         name=definition.name,
-        told="; ".join(f"{state.name}: {STEP_WORDS[state.status]}" for state in steps),
+        told="; ".join(f"{state.name}: {step_words(saga, state)}" for state in saga.steps),
         arrows=arrows,
         boxes=boxes,
     )
+
+
+def _is_way_back(saga: SagaState, before: StepState | None) -> bool:
+    """Whether the saga goes, or went, back over this step."""
+    if before is None or saga.status not in (SagaStatus.COMPENSATING, SagaStatus.CANCELLED):
+        return False
+    is_next = saga.status is SagaStatus.COMPENSATING and before.is_to_be_undone
+    return is_next or before.status in (*COMPENSATION_IS_AWAITED, StepStatus.UNDONE, StepStatus.MENDED)
 
 
 def _point(place: Place, *, is_upright: bool) -> tuple[int, int]:
@@ -84,20 +77,40 @@ def _point(place: Place, *, is_upright: bool) -> tuple[int, int]:
     return 1 + place.layer * (WIDTH + GAP), 1 + place.lane * (HEIGHT + LANE)
 
 
-def _arrow(begin: tuple[int, int], end: tuple[int, int], *, is_upright: bool) -> str:
+def _arrow(
+    begin: tuple[int, int], end: tuple[int, int], *, is_back: bool, is_upright: bool
+) -> tuple[str, str]:
+    """The line's class, and the line: it keeps to the lane that it comes from until the last gap, and bends there."""
     if is_upright:
-        x, y, to_x, to_y = begin[0] + WIDTH // 2, begin[1] + HEIGHT, end[0] + WIDTH // 2, end[1] - 2
-        middle = (y + to_y) // 2
-        head = f"M{to_x - 4} {to_y - 6}L{to_x} {to_y}L{to_x + 4} {to_y - 6}"
-        return f"M{x} {y}C{x} {middle} {to_x} {middle} {to_x} {to_y}{head}"
-    x, y, to_x, to_y = begin[0] + WIDTH, begin[1] + HEIGHT // 2, end[0] - 2, end[1] + HEIGHT // 2
-    middle = (x + to_x) // 2
-    head = f"M{to_x - 6} {to_y - 4}L{to_x} {to_y}L{to_x - 6} {to_y + 4}"
-    return f"M{x} {y}C{middle} {y} {middle} {to_y} {to_x} {to_y}{head}"
+        (y, x), (to_y, to_x) = begin, end
+        (along, to_along), (across, to_across) = (x + HEIGHT, to_x), (y + WIDTH // 2, to_y + WIDTH // 2)
+    else:
+        (x, y), (to_x, to_y) = begin, end
+        (along, to_along), (across, to_across) = (x + WIDTH, to_x), (y + HEIGHT // 2, to_y + HEIGHT // 2)
+    bend, middle = to_along - GAP, to_along - GAP // 2
+    tip, foot = (along + 2, along + 8) if is_back else (to_along - 2, to_along - 8)
+    level = across if is_back else to_across
+    points = [
+        [(along, across)],
+        [(bend, across)],
+        [(middle, across), (middle, to_across), (to_along, to_across)],
+        [(foot, level - 4)],
+        [(tip, level)],
+        [(foot, level + 4)],
+    ]
+    drawn = "".join(
+        letter + " ".join(f"{y} {x}" if is_upright else f"{x} {y}" for x, y in some)
+        for letter, some in zip("MLCMLL", points, strict=True)
+    )
+    return "arrow back" if is_back else "arrow", drawn
 
 
 def _box(
-    definition: Saga, position: int, point: tuple[int, int], states: Mapping[str, StepState]
+    definition: Saga,
+    position: int,
+    point: tuple[int, int],
+    saga: SagaState,
+    states: Mapping[str, StepState],
 ) -> SafeString:
     step = definition.steps[position]
     state = states.get(step.name) or StepState(name=step.name)
@@ -111,7 +124,7 @@ def _box(
     lines = (
         ("name", 20, step.name),
         ("what", 35, kind_of(step)),
-        ("state", 51, STEP_WORDS[state.status]),
+        ("state", 51, step_words(saga, state)),
         ("back", 66, back),
     )
     kind = "pivot" if isinstance(step, Pivot) else "wait" if isinstance(step, Wait) else "plain"

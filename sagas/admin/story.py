@@ -1,7 +1,7 @@
 """What the page of a saga tells: where it stands, its steps, its messages, what people did."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,20 +9,29 @@ from uuid import UUID
 from django.db.models import Q
 from django.http import HttpRequest
 
+from contracts.message import Command
 from deadletters.models import DeadLetter, DeskEntry
 from eventstore.admin_columns import Tone, badge, duration, json_block, moment, page_for, page_of
 from eventstore.admin_privacy import masked
+from eventstore.private_text import scrubbed
 from sagas import records
 from sagas.actions import possible_actions
-from sagas.admin import acts, diagram, timeline
+from sagas.admin import acts, bars, diagram, timeline
 from sagas.admin.looks import SAGA_TONES, STEP_TONES
-from sagas.definition import Saga
+from sagas.definition import Saga, Step
 from sagas.errors import MissingDefinition
 from sagas.models import MessageRecord, SagaRecord
 from sagas.records import LoadedSaga
 from sagas.registry import definition, newest
-from sagas.standing import STEP_WORDS, in_words, kind_of, sentence
-from sagas.state import StepState
+from sagas.standing import in_words, kind_of, sentence, step_words
+from sagas.state import (
+    ACTION_IS_AWAITED,
+    COMPENSATION_IS_AWAITED,
+    SagaState,
+    SagaStatus,
+    StepState,
+    StepStatus,
+)
 from sagas.steering import name_of
 from sagas.switches import Switch
 
@@ -52,11 +61,7 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         table = None
     state = loaded.state
     version = hashlib.sha256(repr((state, len(messages), len(letters), len(entries))).encode()).hexdigest()
-    begun = [
-        timeline.Noted(message.direction, message.type, message.step, message.noted_at or message.at)
-        for message in messages
-    ]
-    found = timeline.spans(table, begun) if table else []
+    found = timeline.rows(table, state, _noted(messages), locked.switches, now=now) if table else []
     return {
         "saga": saga,
         "version": version[:16],
@@ -64,15 +69,26 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         "standing": sentence(table, state, now) if table else "This release does not have its definition.",
         "state_badge": badge(state.status.value, SAGA_TONES[state.status]),
         "deadline": moment(state.deadline_at) if state.deadline_at else "",
-        "diagram": diagram.drawing(table, state.steps) if table else "",
-        "upright_diagram": diagram.drawing(table, state.steps, is_upright=True) if table else "",
-        "timeline": timeline.chart(found, begin=saga.started_at, end=saga.finished_at or now),
+        "diagram": diagram.drawing(table, state) if table else "",
+        "upright_diagram": diagram.drawing(table, state, is_upright=True) if table else "",
+        "timeline": bars.chart(found, begin=saga.started_at, now=now, end=saga.finished_at)
+        if found
+        else None,
         "steps": [
-            _step(table, step, position, loaded, locked.switches, request=request, letters=states)
+            _step(
+                table,
+                step,
+                position,
+                loaded,
+                locked.switches,
+                request=request,
+                letters=states,
+                is_hidden=is_hidden,
+            )
             for position, step in enumerate(state.steps)
         ],
         "steering": acts.offered(table, loaded, locked.switches, user=request.user) if table else [],
-        "switches": [switch for switch in locked.switches if switch.lifted_at is None and state.is_withheld],
+        "switches": _holding_it_back(table, state, locked.switches) if table else [],
         "messages_of_saga": [
             _message(message, user=request.user, is_hidden=is_hidden) for message in messages
         ],
@@ -86,6 +102,51 @@ def told(saga: SagaRecord, *, request: HttpRequest, is_hidden: bool, now: dateti
         "saga_data": json_block(saga.data),
         "now": now,
     }
+
+
+def _noted(messages: Sequence[MessageRecord]) -> list[timeline.Noted]:
+    return [
+        timeline.Noted(
+            direction=message.direction,
+            type=message.type,
+            step=message.step,
+            at=message.noted_at or message.at,
+            steps=tuple(message.body.get("steps", ()))
+            if message.direction == MessageRecord.Direction.TIME
+            else (),
+        )
+        for message in messages
+    ]
+
+
+def _holding_it_back(table: Saga, saga: SagaState, switches: Sequence[Switch]) -> list[Switch]:
+    """The switches that are set and name a command that this saga waits to send, or will come to."""
+    if not saga.is_withheld:
+        return []
+    awaited = [
+        (step.name, command)
+        for step, state in zip(table.steps, saga.steps, strict=True)
+        for command in _still_to_be_sent(step, state, saga)
+    ]
+    return [
+        switch
+        for switch in switches
+        if switch.lifted_at is None
+        and any(switch.matches(table.name, name, command) for name, command in awaited)
+    ]
+
+
+def _still_to_be_sent(step: Step, state: StepState, saga: SagaState) -> Iterator[type[Command]]:
+    is_out = state.status in ACTION_IS_AWAITED
+    if step.command is not None and (
+        is_out or (state.status is StepStatus.PENDING and saga.status is SagaStatus.RUNNING)
+    ):
+        yield step.command
+    if step.ask is not None and is_out:
+        yield step.ask
+    is_going_back = state.is_to_be_undone or state.status in COMPENSATION_IS_AWAITED
+    if step.undo is not None and saga.status is SagaStatus.COMPENSATING and is_going_back:
+        yield step.undo
 
 
 def _newest_version(loaded: LoadedSaga) -> int | None:
@@ -106,6 +167,7 @@ def _step(
     *,
     request: HttpRequest,
     letters: Mapping[UUID, str],
+    is_hidden: bool,
 ) -> dict[str, Any]:
     """`letters` are the states of those that are stored; of one that was pruned the step tells what it was told."""
     step = table.steps[position] if table and position < len(table.steps) else None
@@ -114,7 +176,7 @@ def _step(
         "position": position + 1,
         "name": state.name,
         "what": kind_of(step) if step else "–",
-        "status": badge(STEP_WORDS[state.status], STEP_TONES[state.status]),
+        "status": badge(step_words(loaded.state, state), STEP_TONES[state.status]),
         "state": state.status.value,
         "sendings": state.sendings or "–",
         "questions": state.questions,
@@ -124,7 +186,7 @@ def _step(
         "finished": moment(state.finished_at, is_precise=True),
         "took": duration(state.sent_at, state.finished_at),
         "failure": state.failure.replace("_", " ") or "–",
-        "problem": state.problem,
+        "problem": scrubbed(state.problem) if is_hidden else state.problem,
         "key_saga_id": state.key_saga_id,
         "letter": state.letter_id
         and page_of("deadletters_deadletter", f"dead letter {state.letter_id}", id=state.letter_id),
@@ -150,7 +212,7 @@ def _message(message: MessageRecord, *, user: Any, is_hidden: bool) -> dict[str,
         "step": message.step or "–",
         "at": moment(message.noted_at or message.at, is_precise=True),
         "message_id": message.message_id if is_message else "",
-        "body": json_block(masked(message.body) if is_hidden and is_message else message.body),
+        "body": json_block(_hidden(message.body) if is_hidden and is_message else message.body),
         "key": page_for(user, "messaging_idempotencykey", f"key in {receiver}", **asked)
         if is_message
         else "",
@@ -158,6 +220,14 @@ def _message(message: MessageRecord, *, user: Any, is_hidden: bool) -> dict[str,
         if is_message
         else "",
     }
+
+
+def _hidden(body: dict[str, Any]) -> dict[str, Any]:
+    """The body without what it says of customers, also where it quotes an exception that does."""
+    found: dict[str, Any] = masked(body)
+    if isinstance(found.get("problem"), str):
+        found = {**found, "problem": scrubbed(found["problem"])}
+    return found
 
 
 def _letter(letter: DeadLetter, *, user: Any) -> dict[str, Any]:

@@ -1,101 +1,205 @@
-"""How long each step took, as bars beside each other. Pure."""
+"""What a saga has spent its time on, as rows: each step, its way back, and what a person or a switch held up. Pure."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 import msgspec
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 
-from sagas.definition import Saga
-
-_ROW, _BAR, _LABEL, _WIDTH = 22, 12, 110, 760
-
-
-class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """From the first sending of a step's command, or of its compensation's, to its answer; open without one."""
-
-    step: str
-    is_compensation: bool
-    begin: datetime
-    end: datetime | None
+from contracts.message import Command
+from sagas.definition import Pause, Saga, Step, Wait
+from sagas.state import SATISFIED, SagaState, StepState, StepStatus
+from sagas.switches import Switch, time_held
 
 
-class Noted(msgspec.Struct, frozen=True):
-    """A message as the saga has recorded it."""
+class Kind(StrEnum):
+    """What a row is about."""
+
+    STEP = "step"
+    UNDO = "undo"
+    PAUSED = "paused"
+    HELD_BACK = "held back"
+
+
+class Noted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the saga has recorded: a message, what a person did, or a deadline that `steps` have missed."""
 
     direction: str
-    type: str
-    step: str
+    type: str = ""
+    step: str = ""
     at: datetime
+    steps: tuple[str, ...] = ()
 
 
-def spans(definition: Saga, notes: Sequence[Noted]) -> list[Span]:
-    """What the messages tell, in the order in which it began."""
-    begun: dict[tuple[str, bool], datetime] = {}
-    ended: dict[tuple[str, bool], datetime] = {}
-    for note in notes:
-        if note.step not in definition.positions:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that lasted from `begin` to `end`, or lasts still.
+
+    `sent` and `asked` are when its command and the questions about it went out, `missed` when an answer had been
+    awaited in vain. `still` is for how long of that time a pause switch let its deadline stand still.
+    """
+
+    name: str
+    kind: Kind
+    begin: datetime
+    end: datetime | None = None
+    is_refused: bool = False
+    sent: tuple[datetime, ...] = ()
+    asked: tuple[datetime, ...] = ()
+    missed: tuple[datetime, ...] = ()
+    still: timedelta = timedelta(0)
+
+
+def rows(
+    definition: Saga, saga: SagaState, notes: Sequence[Noted], switches: Sequence[Switch], *, now: datetime
+) -> list[Row]:
+    """All that the records tell, in the order in which it began. `switches` are also those that were lifted."""
+    until = saga.finished_at or now
+    found = list(_pauses(notes, end=saga.finished_at))
+    for position, (step, state) in enumerate(zip(definition.steps, saga.steps, strict=False)):
+        own = [note for note in notes if step.name in (note.step, *note.steps)]
+        if isinstance(step, (Wait, Pause)):
+            found += _of_time(step, state, own, end=saga.finished_at)
             continue
-        step = definition.step(note.step)
-        if note.direction == "sent":
-            is_compensation = step.undo is not None and note.type == step.undo.wire_type
-            begun.setdefault((note.step, is_compensation), note.at)
-        elif note.direction == "received":
-            answers_undo = step.undone is not None and note.type == step.undone.wire_type
-            if answers_undo or note.type in {event.wire_type for event in (step.done, step.refused) if event}:
-                ended.setdefault((note.step, answers_undo), note.at)
+        before = [saga.steps[other] for other in definition.predecessors[position]]
+        for command, kind in ((step.command, Kind.STEP), (step.undo, Kind.UNDO)):
+            if command is None:
+                continue
+            matching = [switch for switch in switches if switch.matches(definition.name, step.name, command)]
+            told = _of_command(step, command, kind, own, matching, until=until, end=saga.finished_at)
+            if kind is Kind.STEP:
+                found += _held_back(step, state, before, matching, told[0].begin if told else until)
+            found += told
+    return sorted(found, key=lambda row: row.begin)
+
+
+def _pauses(notes: Sequence[Noted], *, end: datetime | None) -> Iterator[Row]:
+    since: datetime | None = None
+    for note in notes:
+        if note.direction != "person":
+            continue
+        if note.type == "pause":
+            since = note.at
+        elif note.type == "resume" and since is not None:
+            yield Row(name="by a person", kind=Kind.PAUSED, begin=since, end=note.at)
+            since = None
+    if since is not None:
+        yield Row(name="by a person", kind=Kind.PAUSED, begin=since, end=end)
+
+
+def _of_time(step: Step, state: StepState, own: Sequence[Noted], *, end: datetime | None) -> list[Row]:
+    """A step that sends nothing: it waits for word, or lets time pass."""
+    if state.sent_at is None or state.status is StepStatus.PENDING:
+        return []
+    missed = tuple(note.at for note in own if note.direction == "time") if isinstance(step, Wait) else ()
     return [
-        Span(step=step, is_compensation=is_compensation, begin=at, end=ended.get((step, is_compensation)))
-        for (step, is_compensation), at in begun.items()
+        Row(
+            name=step.name,
+            kind=Kind.STEP,
+            begin=min(state.sent_at, state.finished_at or state.sent_at),
+            end=state.finished_at or end,
+            is_refused=state.status is StepStatus.REFUSED,
+            missed=missed,
+        )
     ]
 
 
-def chart(found: Sequence[Span], *, begin: datetime, end: datetime) -> SafeString:
-    """A row for each span between these times; empty where there is none."""
-    if not found:
-        return SafeString()
-    whole = max((end - begin).total_seconds(), 0.001)
-
-    def across(at: datetime) -> int:
-        return round(_LABEL + (_WIDTH - _LABEL) * max(0.0, min(1.0, (at - begin).total_seconds() / whole)))
-
-    rows = format_html_join(
-        "",
-        '<g class="{}"><text class="label" x="0" y="{}">{}</text>'
-        '<rect class="bar" x="{}" y="{}" width="{}" height="{}" rx="2"/></g>',
+def _of_command(
+    step: Step,
+    command: type[Command],
+    kind: Kind,
+    own: Sequence[Noted],
+    matching: Sequence[Switch],
+    *,
+    until: datetime,
+    end: datetime | None,
+) -> list[Row]:
+    """From the first sending to the answer; to the way back where none came, for then nobody waits any longer."""
+    sent = _times(own, "sent", command.wire_type)
+    if not sent:
+        return []
+    answers = (step.undone,) if kind is Kind.UNDO else (step.done, step.refused)
+    said = next(
         (
-            (
-                _kind(span),
-                row * _ROW + 15,
-                f"↩ {span.step}" if span.is_compensation else span.step,
-                across(span.begin),
-                row * _ROW + 5,
-                max(2, across(span.end or end) - across(span.begin)),
-                _BAR,
-            )
-            for row, span in enumerate(found)
+            note
+            for note in own
+            if note.direction == "received" and note.type in {event.wire_type for event in answers if event}
         ),
+        None,
     )
-    height = len(found) * _ROW + 4
-    return format_html(
-        '<svg class="saga-timeline" role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'focusable="false"><title>How long each step took</title><desc>{told}</desc>{rows}</svg>',
-        width=_WIDTH,
-        height=height,
-        told="; ".join(f"{span.step}: {seconds(span, end)}" for span in found),
-        rows=rows,
-    )
+    ended = said.at if said else end
+    if said is None and kind is Kind.STEP and step.undo is not None:
+        ended = min(_times(own, "sent", step.undo.wire_type), default=end)
+    last = max(ended or until, sent[0])
+    return [
+        Row(
+            name=step.name,
+            kind=kind,
+            begin=sent[0],
+            end=ended and last,
+            is_refused=kind is Kind.STEP
+            and said is not None
+            and step.refused is not None
+            and said.type == step.refused.wire_type,
+            sent=sent,
+            asked=_times(own, "sent", step.ask.wire_type) if step.ask and kind is Kind.STEP else (),
+            missed=tuple(note.at for note in own if note.direction == "time" and sent[0] <= note.at <= last),
+            still=time_held(matching, since=sent[0], until=last),
+        )
+    ]
 
 
-def seconds(span: Span, now: datetime) -> str:
-    """`0.12 s`, or `12 s so far`."""
-    took = ((span.end or now) - span.begin).total_seconds()
-    shown = f"{took:.2f} s" if took < 10 else f"{took:,.0f} s"
-    return shown if span.end else f"{shown} so far"
+def _times(own: Sequence[Noted], direction: str, wire_type: str) -> tuple[datetime, ...]:
+    return tuple(note.at for note in own if note.direction == direction and note.type == wire_type)
 
 
-def _kind(span: Span) -> str:
-    if span.end is None:
-        return "tone-waiting"
-    return "tone-undone" if span.is_compensation else "tone-good"
+def _held_back(
+    step: Step,
+    state: StepState,
+    before: Sequence[StepState],
+    matching: Sequence[Switch],
+    began: datetime,
+) -> Iterator[Row]:
+    """The times in which the step might have begun, had a pause switch not held its command back."""
+    ready = [other.finished_at for other in before if other.status in SATISFIED and other.finished_at]
+    if len(ready) < len(before) or not ready:
+        return
+    for switch in matching:
+        begin, end = max(switch.set_at, *ready), min(switch.lifted_at or began, began)
+        if begin < end:
+            is_open = switch.lifted_at is None and state.status is StepStatus.PENDING
+            yield Row(name=step.name, kind=Kind.HELD_BACK, begin=begin, end=None if is_open else end)
+
+
+def words(row: Row, *, now: datetime) -> str:
+    """`12 s so far, sent 3 times, no answer in time twice`: all that the bar shows."""
+    took = span((row.end or now) - row.begin)
+    told = [took if row.end else f"{took} so far"]
+    if row.is_refused:
+        told.append("refused")
+    if len(row.sent) > 1:
+        told.append(f"sent {_often(len(row.sent))}")
+    if row.asked:
+        told.append(f"asked what happened {_often(len(row.asked))}")
+    if row.missed:
+        told.append(f"no answer in time {_often(len(row.missed))}")
+    if row.still:
+        told.append(f"its deadline stood still for {span(row.still)}")
+    return ", ".join(told)
+
+
+def span(length: timedelta) -> str:
+    """`18 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min` or `3 d 4 h`."""
+    seconds = max(length.total_seconds(), 0.0)
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, small, lower in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // small} {lower}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def _often(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")

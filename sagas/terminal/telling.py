@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from sagas import records
+from sagas.definition import Saga
 from sagas.errors import MissingDefinition
 from sagas.models import MessageRecord, SagaRecord
 from sagas.registry import definition
@@ -118,6 +119,20 @@ def lines_of(story: dict[str, Any]) -> Iterable[str]:
     yield "messages:"
     for message in story["messages"]:
         yield f"  {message['at']} {message['direction']:<8} {message['type']} {message['step'] or ''}".rstrip()
+
+
+def with_shapes(text: str, sagas: Iterable[Saga]) -> str:
+    """The text of sagas/shapes.py with these added at the end of its list; nothing else of it changes."""
+    lines = []
+    for saga in sagas:
+        lines.append(f'    ("{saga.name}", {saga.version}): {{\n')
+        for step, properties in saga.outline.items():
+            lines.append(f'        "{step}": {{\n')
+            lines += [f'            "{name}": "{value}",\n' for name, value in properties.items()]
+            lines.append("        },\n")
+        lines.append("    },\n")
+    end = text.rindex("}")
+    return text[:end] + "".join(lines) + text[end:]
 
 
 def _time(at: datetime | None) -> str | None:

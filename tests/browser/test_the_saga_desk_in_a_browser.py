@@ -79,6 +79,7 @@ def test_orders_wait_while_a_service_is_held_back_and_go_on_when_the_switch_is_l
 
     page.bring_to_front()
     expect(page.locator("#saga").get_by_text("Everything was done.")).to_be_visible(timeout=30 * SECONDS)
+    expect(page.get_by_text("Held back by pause switches")).to_be_hidden()
     assert page.evaluate("window.wasNotReloaded") is True
     keep_picture(page, "sagas-4-done")
     shop.settle(*orders)

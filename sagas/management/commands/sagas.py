@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from rich.console import Console
 from rich.live import Live
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             if name == "watch":
                 listing.add_argument("--seconds", type=float, help="stop after so long (default: Ctrl-C)")
         show = commands.add_parser("show", help="one saga with its steps and messages")
-        show.add_argument("id")
+        show.add_argument("id", help="its id, or that of what it is about, such as the order's")
         show.add_argument("--json", action="store_true")
         for name, (about, _) in _ACTS.items():
             acting = commands.add_parser(name, help=about)
@@ -157,13 +157,17 @@ class Command(BaseCommand):
                     else:
                         live.update(telling.table_of(sagas, now=timezone.now(), title=title), refresh=True)
                     if until is not None and time.monotonic() >= until:
-                        return
+                        break
                     time.sleep(_LOOK_EVERY)
         except KeyboardInterrupt:
             return
+        if not given["json"] and not sys.stdout.isatty():
+            self.stdout.write("")  # a table that is not live ends without a new line
 
     def _show(self, **given: Any) -> None:
-        saga = SagaRecord.objects.filter(id=_uuid(given["id"])).first()
+        wanted = _uuid(given["id"])
+        named = SagaRecord.objects.filter(Q(id=wanted) | Q(business_key=str(wanted)))
+        saga = named.order_by("-started_at").first()
         if saga is None:
             raise CommandError(f"There is no saga {given['id']}.")
         story = telling.story_of(saga, now=timezone.now())
@@ -252,16 +256,14 @@ class Command(BaseCommand):
     # --- versions ------------------------------------------------------------------------------------------
 
     def _shapes(self, **given: Any) -> None:
-        new = [saga for key, saga in DEFINITIONS.items() if key not in shapes.SHAPES]
-        for (name, version), saga in sorted(DEFINITIONS.items()):
-            listed = shapes.SHAPES.get((name, version), "not listed")
-            state = "as released" if listed == saga.shape else listed
-            self.stdout.write(f"{name} v{version}: {saga.shape} ({state})")
+        new = [saga for key, saga in sorted(DEFINITIONS.items()) if key not in shapes.SHAPES]
+        for key, saga in sorted(DEFINITIONS.items()):
+            known = shapes.SHAPES.get(key)
+            state = "not listed" if known is None else "as released" if known == saga.outline else "CHANGED"
+            self.stdout.write(f"{saga.name} v{saga.version}: {saga.shape} ({state})")
         if given["write"] and new:
             path = Path(shapes.__file__)
-            lines = "".join(f'    ("{saga.name}", {saga.version}): "{saga.shape}",\n' for saga in new)
-            text = path.read_text()
-            path.write_text(text[: text.rindex("}")] + lines + "}\n")
+            path.write_text(telling.with_shapes(path.read_text(), new))
             self.stdout.write(f"{len(new)} added to {path.name}.")
 
     def _check_upgrade(self, **given: Any) -> None:

@@ -4,6 +4,18 @@
 
 const PAUSE = 2000;
 
+// What stands above: open letters, and what switches hold back.
+async function updateAround() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+  if (!answer.ok) return;
+  const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const selector of ["#rooms", "#news"]) {
+    const shown = document.querySelector(selector);
+    const fresh = found.querySelector(selector);
+    if (shown && fresh && !shown.contains(document.activeElement)) shown.replaceWith(fresh);
+  }
+}
+
 async function follow() {
   const saga = document.getElementById("saga");
   if (!saga?.dataset.address) return;
@@ -20,6 +32,7 @@ async function follow() {
         const said = saga.querySelector("[data-standing]").textContent;
         saga.replaceWith(found);
         const next = found.querySelector("[data-standing]");
+        await updateAround();
         if (next.textContent !== said) document.getElementById("saga-news").textContent = next.textContent;
       }
     } catch {

@@ -260,8 +260,22 @@ def test_the_first_page_counts_sagas_that_need_a_person_also_where_the_letter_wa
     sagas = tile(page, "Sagas")
     assert (sagas.number, sagas.word) == ("1", "needs a person")
     assert texts(sagas) == ["0 running", "1 compensating"]
-    assert sagas.url == f"{list_of('sagas.sagarecord')}?needs_a_person=yes"
+    assert sagas.url == f"{list_of('sagas.sagarecord')}?attention=person"
     assertContains(page, "Have a look at")
+
+
+def test_the_first_page_leads_to_the_sagas_that_it_counts(superuser, order_id, broker_url):
+    SagaRecord.objects.filter(correlation_id=order_id).update(
+        needs_a_person=True, is_overdue=True, is_withheld=True
+    )
+
+    sagas = tile(first_page(superuser), "Sagas")
+
+    assert texts(sagas)[2:] == ["1 overdue", "1 held back by a switch"]
+    for address in (sagas.url, *(line.url for line in sagas.lines)):
+        listed = superuser.get(address)
+        assert listed.status_code == 200, address
+        assert listed.context["cl"].result_count == int("compensating" not in address), address
 
 
 def test_the_first_page_says_that_all_is_well(superuser, queues):

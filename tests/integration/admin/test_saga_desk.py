@@ -221,8 +221,23 @@ def test_who_may_see_nothing_is_shown_nothing(client_of, checkout):
     assert client.post(reverse("admin:sagas_switch_set"), {"what": "service:billing"}).status_code == 403
 
 
-def test_bodies_are_masked_for_who_may_not_see_people(member, checkout):
+def test_bodies_and_problems_are_masked_for_who_may_not_see_people(member, checkout):
+    problem = "ValueError: 'ada@example.com' is no address"
+    StepRecord.objects.filter(saga_id=checkout.id, name="reserve").update(
+        status="held", deadline_at=None, letter_id=uuid4(), problem=problem
+    )
+    MessageRecord.objects.create(
+        saga_id=checkout.id,
+        direction="received",
+        message_id=uuid4(),
+        type="sagas.note_dead_letter.v1",
+        step="reserve",
+        body={"problem": problem},
+        at=timezone.now(),
+    )
+
     page = member("Support").get(page_of(checkout))
+    assertNotContains(page, "ada@example.com")
 
     assertContains(page, "orders.order_placed.v1")
     assertNotContains(page, "London")

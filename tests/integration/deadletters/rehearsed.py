@@ -30,10 +30,12 @@ from deadletters.collecting.storing import store
 from deadletters.models import DeadLetter
 from messaging.consumer import consume
 from messaging.envelope import Envelope, new_message_id, utc_now
+from messaging.models import IdempotencyKey
 from orders.services import place_order, request_cancellation
 from tests.builders import (
     EUR_25,
     LONDON,
+    NOON,
     TWO_MUGS,
     Replies,
     a_delivery,
@@ -128,6 +130,19 @@ class Story:
 
     def authorized(self) -> None:
         self.hand("billing", authorize_payment(self.order_id), key=self.key("authorize"))
+
+    def broke_off(self, step: str) -> None:
+        """Billing has begun to ask the gateway for this step, and its process is long dead."""
+        IdempotencyKey.objects.using(settings.SERVICES["billing"]).create(
+            consumer="billing",
+            key=self.key(step),
+            state="started",
+            message_id=new_message_id(),
+            type="billing.authorize_payment.v1",
+            fence=1,
+            lease_until=NOON,
+            claimed_at=NOON,
+        )
 
     def captured(self) -> None:
         self.authorized()
@@ -231,6 +246,21 @@ KINDS = {
         message=lambda story: FindAuthorization(order_id=story.order_id, total=EUR_25),
         key=lambda story: story.key("authorize").replace("action", "question:1"),
         tells=("billing.authorization_not_found.v1",),
+    ),
+    "find what broke off": Kind(
+        service="billing",
+        before=lambda story: story.broke_off("authorize"),
+        message=lambda story: FindAuthorization(order_id=story.order_id, total=EUR_25),
+        key=lambda story: story.key("authorize").replace("action", "question:1"),
+        tells=("billing.authorization_not_found.v1",),
+        asks="payment gateway",
+    ),
+    "find what was done": Kind(
+        service="billing",
+        before=Story.authorized,
+        message=lambda story: FindAuthorization(order_id=story.order_id, total=EUR_25),
+        key=lambda story: story.key("authorize").replace("action", "question:1"),
+        tells=("billing.payment_authorized.v1",),
     ),
     "find a capture": Kind(
         service="billing",

@@ -19,17 +19,18 @@ from django.urls import reverse
 from pytest_django.asserts import assertContains
 
 from billing.models import Payment
-from contracts.billing import PaymentCaptured, VoidPayment
+from contracts.billing import FindAuthorization, PaymentCaptured, VoidPayment
 from deadletters.rehearsals import dry_runs
 from deadletters.rehearsals.dry_runs import dry_run
 from inventory import services as inventory
 from launcher import environment as environments
+from messaging import idempotency
 from messaging.consumer import consume
 from messaging.envelope import utc_now
 from messaging.handling import GatewayHandler, handlers_of
 from messaging.models import CircuitBreaker, IdempotencyKey, KeyRetention
 from orders.catalogue import load_catalogue
-from tests.builders import a_delivery, an_envelope, authorize_payment, reserve_stock
+from tests.builders import EUR_25, a_delivery, an_envelope, authorize_payment, reserve_stock
 from tests.databases import ROOT, Databases, connected_to
 from tests.integration.deadletters.rehearsed import KINDS, Kind, Story, a_letter, nothing_happens
 from tests.integration.messaging.ordered_consumer import a_stream, an_event
@@ -148,6 +149,22 @@ def test_a_message_that_was_handled_would_only_be_answered(monkeypatch):
     assert run.verdict.startswith("Nothing would be done again: it was handled on ")
     assert run.writes == []
     assert [(told.type, told.is_reply) for told in run.told] == [("inventory.stock_reserved.v1", True)]
+
+
+def test_a_question_that_was_answered_would_only_be_answered_again(gateway, monkeypatch):
+    story = Story()
+    story.authorized()
+    question = FindAuthorization(order_id=story.order_id, total=EUR_25)
+    key = idempotency.question_key(saga_id=story.saga_id, step="authorize", step_try=1, number=1)
+    envelope = an_envelope(question, key=key)
+    consume("billing", a_delivery(question, envelope))
+    letter = a_letter("billing", question, envelope=envelope)
+
+    with nothing_happens(monkeypatch):
+        run = dry_run(letter.id)
+
+    assert run.verdict.startswith("Nothing would be done again: it was handled on ")
+    assert [(told.type, told.is_reply) for told in run.told] == [("billing.payment_authorized.v1", True)]
 
 
 def test_an_action_that_was_undone_before_it_came_is_said_to_be(gateway):

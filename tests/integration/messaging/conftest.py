@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from kombu import Connection
 
-from billing.handlers import AuthorizePayment, VoidPayment
+from contracts.billing import AuthorizePayment, FindAuthorization, VoidPayment
 from messaging import topology
 from messaging.handling import handlers_of
 from tests.integration.gateway_double import GatewayDouble
+from tests.integration.messaging.asked import Step
 from tests.integration.messaging.breakers import MOST, Authorization, Breaker, no_answer
 from tests.integration.messaging.ordered_consumer import OrderedConsumer
 
@@ -42,7 +43,7 @@ def take(broker: Connection):
 def circuit(monkeypatch: pytest.MonkeyPatch) -> Breaker:
     """Billing's handlers, with a gateway of a name of its own."""
     name = f"gateway {uuid4().hex[:8]}"
-    for message_type in (AuthorizePayment, VoidPayment):
+    for message_type in (AuthorizePayment, FindAuthorization, VoidPayment):
         declared = handlers_of("billing")[message_type.wire_type]
         own = msgspec.structs.replace(declared, gateway=name)
         monkeypatch.setitem(handlers_of("billing"), message_type.wire_type, own)
@@ -63,3 +64,8 @@ def open_circuit(circuit: Breaker, gateway: GatewayDouble) -> Iterator[Breaker]:
 @pytest.fixture
 def consumer(committed, monkeypatch) -> OrderedConsumer:
     return OrderedConsumer(monkeypatch)
+
+
+@pytest.fixture
+def step() -> Step:
+    return Step()

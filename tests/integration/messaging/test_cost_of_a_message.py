@@ -11,11 +11,13 @@ from django.conf import settings
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from contracts.billing import CapturePayment, RefundPayment, VoidPayment
+from contracts.billing import CapturePayment, FindAuthorization, RefundPayment, VoidPayment
 from contracts.inventory import ReleaseStock, RestockGoods, StockReserved
 from contracts.orders import CancelOrder, ConfirmOrder, OrderConfirmed, RefundOrder, RefuseCancellation
 from contracts.shipping import BookShipment, CancelShipment, RecallShipment
+from messaging import idempotency
 from messaging.consumer import consume
+from messaging.models import IdempotencyKey
 from orders.services import place_order, request_cancellation
 from sagas.batch import Incoming, handle_batch
 from sagas.checkout import CHECKOUT
@@ -127,6 +129,19 @@ def cost_of_voiding() -> Cost:
     return cost_of("billing", VoidPayment(order_id=order_id), key=key)
 
 
+def cost_of_asking(*, is_begun: bool = False, is_done: bool = False) -> Cost:
+    """Of the question what became of an authorization: whose call broke off, that is done, or that never came."""
+    order_id, saga_id = an_authorized_payment() if is_begun or is_done else (uuid4(), uuid4())
+    if is_begun:
+        order_id = uuid4()
+        IdempotencyKey.objects.using(settings.SERVICES["billing"]).filter(
+            key=a_step_key("authorize", saga_id=saga_id)
+        ).update(state="started", reply=None, finished_at=None, lease_until=NOON)
+    question = FindAuthorization(order_id=order_id, total=EUR_25)
+    key = idempotency.question_key(saga_id=saga_id, step="authorize", step_try=1, number=1)
+    return cost_of("billing", question, key=key)
+
+
 def a_confirmed_order() -> Any:
     order_id = a_placed_order()
     consume("orders", a_delivery(ConfirmOrder(order_id=order_id)))
@@ -217,6 +232,9 @@ KINDS: dict[str, tuple[Callable[[], Cost], Cost]] = {
         Cost(11, 8, 2),
     ),
     "billing: VoidPayment": (cost_of_voiding, Cost(11, 8, 2)),
+    "billing: FindAuthorization, done": (lambda: cost_of_asking(is_done=True), Cost(7, 5, 1)),
+    "billing: FindAuthorization, never came": (lambda: cost_of_asking(), Cost(7, 4, 1)),
+    "billing: FindAuthorization, broken off": (lambda: cost_of_asking(is_begun=True), Cost(12, 9, 2)),
     "billing: RefundPayment": (
         lambda: cost_of("billing", RefundPayment(order_id=a_captured_payment())),
         Cost(11, 8, 2),

@@ -1,77 +1,25 @@
 """What became of a command: asked where it would have left its answer, and of the gateway only where nobody knows."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from django.utils import timezone
+from django.db import transaction
 
-from billing.models import Payment
-from contracts.billing import CapturePayment, FindAuthorization, FindCapture
-from eventstore.models import StoredEvent
+from contracts.billing import CapturePayment, FindCapture
 from messaging import idempotency
 from messaging.consumer import consume
-from messaging.envelope import utc_now
+from messaging.envelope import new_message_id, utc_now
 from messaging.metrics import Outcome
-from messaging.models import IdempotencyKey, OutboxMessage
-from tests.at_once import at_once
-from tests.builders import EUR_25, a_delivery, an_envelope, authorize_payment
+from messaging.models import IdempotencyKey, KeyRetention, OutboxMessage
+from messaging.settlement import Rejected
+from tests.builders import a_delivery, an_envelope
 from tests.integration.gateway_double import Killed, killed
+from tests.integration.messaging.asked import BILLING
 
 pytestmark = pytest.mark.usefixtures("committed")
-
-
-class Step:
-    """The authorization of one order, and questions about it."""
-
-    def __init__(self) -> None:
-        self.order_id, self.saga_id = uuid4(), uuid4()
-        self.numbers = 0
-        self.key = idempotency.saga_key(
-            saga_id=self.saga_id, step="authorize", step_try=1, is_compensation=False
-        )
-
-    def authorize(self, card: str = "tok_visa") -> Outcome:
-        command = authorize_payment(self.order_id, card=card)
-        return consume("billing", a_delivery(command, self._envelope(command, self.key)))
-
-    def ask(self, *, number: int | None = None) -> Outcome:
-        self.numbers = number or self.numbers + 1
-        question = FindAuthorization(order_id=self.order_id, total=EUR_25)
-        key = idempotency.question_key(
-            saga_id=self.saga_id, step="authorize", step_try=1, number=self.numbers
-        )
-        return consume("billing", a_delivery(question, self._envelope(question, key)))
-
-    def _envelope(self, message, key):
-        return an_envelope(
-            message, key=key, saga_id=self.saga_id, step="authorize", step_try=1, occurred_at=utc_now()
-        )
-
-    def die_in_the_call(self, gateway) -> None:
-        """The gateway has done it, and the process dies before that is stored."""
-        gateway.before_answer.append(killed)
-        with pytest.raises(Killed):
-            self.authorize()
-        self.end_lease()
-
-    def end_lease(self) -> None:
-        IdempotencyKey.objects.using("billing").filter(key=self.key).update(
-            lease_until=timezone.now() - timedelta(seconds=1)
-        )
-
-    def said(self) -> list[str]:
-        rows = OutboxMessage.objects.using("billing").filter(headers__saga_id=str(self.saga_id))
-        return [row.type.split(".")[1] for row in rows.order_by("id")]
-
-    def events(self) -> list[str]:
-        found = StoredEvent.objects.using("billing").filter(stream=f"payment-{self.order_id}")
-        return list(found.order_by("version").values_list("type", flat=True))
-
-
-@pytest.fixture
-def step() -> Step:
-    return Step()
+LONG_AGO = datetime(2015, 1, 1, tzinfo=UTC)
+"""Older than anything that another test writes."""
 
 
 def test_what_was_handled_is_said_again_under_its_own_id(step, gateway):
@@ -79,7 +27,7 @@ def test_what_was_handled_is_said_again_under_its_own_id(step, gateway):
     step.ask()
 
     assert step.said() == ["payment_authorized", "payment_authorized"]
-    ids = OutboxMessage.objects.using("billing").filter(headers__saga_id=str(step.saga_id))
+    ids = OutboxMessage.objects.using(BILLING).filter(headers__saga_id=str(step.saga_id))
     assert len({row.message_id for row in ids}) == 1
     assert len(gateway.calls) == 1
     assert len(step.events()) == 1
@@ -93,17 +41,17 @@ def test_where_nothing_has_arrived_that_is_said_and_the_command_still_has_its_ef
     step.authorize()
 
     assert step.said() == ["authorization_not_found", "payment_authorized"]
-    assert Payment.objects.get(order_id=step.order_id).state == "authorized"
+    assert step.state == "authorized"
 
 
 def test_what_the_gateway_did_and_nobody_stored_is_found_and_stored(step, gateway):
     step.die_in_the_call(gateway)
-    assert not Payment.objects.filter(order_id=step.order_id).exists()
+    assert step.state is None
 
     step.ask()
 
     assert step.said() == ["payment_authorized"]
-    assert Payment.objects.get(order_id=step.order_id).state == "authorized"
+    assert step.state == "authorized"
     assert (gateway.effects, len(gateway.calls)) == (1, 1)
     assert step.authorize() is Outcome.DUPLICATE, "the command itself is handled by that"
     assert step.said() == ["payment_authorized", "payment_authorized"]
@@ -134,27 +82,103 @@ def test_a_question_is_answered_once_and_the_same_again(step, gateway):
     step.ask()
     step.authorize()
 
-    step.ask(number=1)
+    assert step.ask(number=1) is Outcome.DUPLICATE
 
     assert step.said() == ["authorization_not_found", "payment_authorized", "authorization_not_found"]
 
 
-def test_a_question_and_the_late_command_at_once_have_one_effect(step, gateway):
-    step.die_in_the_call(gateway)
+def test_a_duplicate_of_a_question_about_what_was_handled_is_answered_too(step, gateway):
+    step.authorize()
+    step.ask()
+    step.void()
 
-    at_once(step.ask, step.authorize)
+    step.ask(number=1)
 
-    assert gateway.effects == 1
-    assert len(step.events()) == 1
-    assert "payment_authorized" in step.said()
+    assert step.said() == [*["payment_authorized"] * 2, "payment_voided", "payment_authorized"]
 
 
 def test_a_question_about_no_command_is_a_dead_letter():
-    from messaging.settlement import Rejected
-
     question = FindCapture(order_id=uuid4())
     with pytest.raises(Rejected, match="about no command of a saga"):
         consume("billing", a_delivery(question, an_envelope(question, key="made up", occurred_at=utc_now())))
+
+
+def test_a_refusal_that_nobody_stored_is_found(step, gateway):
+    gateway.before_answer.append(killed)
+    with pytest.raises(Killed):
+        step.authorize(card="tok_declined")
+    step.end_lease()
+
+    step.ask()
+
+    assert (step.said(), step.state) == (["payment_declined"], "declined")
+    assert step.kept.reply is not None
+
+
+def test_a_command_that_was_undone_before_it_came_is_answered_as_the_command_would_be(step, gateway):
+    step.void()
+    step.ask()
+
+    assert step.said() == ["payment_voided", "payment_voided"]
+    assert (gateway.asked, gateway.effects, step.state) == ([], 0, "voided")
+
+
+def test_while_it_is_being_undone_nothing_has_happened(step, gateway):
+    gateway.before_answer.append(step.ask)
+
+    step.void()
+
+    assert step.said() == ["authorization_not_found", "payment_voided"]
+
+
+def test_what_was_done_and_then_undone_is_answered_as_it_was(step, gateway):
+    """The saga that asks has not heard of it. It has heard of the undoing: that is its own next word."""
+    step.authorize()
+    step.void()
+    step.ask()
+
+    assert step.said() == ["payment_authorized", "payment_voided", "payment_authorized"]
+    assert step.state == "voided"
+
+
+def test_a_fork_that_asks_gets_an_answer_of_its_own(step, gateway):
+    step.authorize()
+    fork = uuid4()
+
+    step.ask(saga_id=fork)
+
+    (answer,) = OutboxMessage.objects.using(BILLING).filter(headers__saga_id=str(fork))
+    assert (answer.type, answer.routing_key) == ("billing.payment_authorized.v1", "sagas")
+    assert answer.message_id not in [
+        row.message_id
+        for row in OutboxMessage.objects.using(BILLING).filter(headers__saga_id=str(step.saga_id))
+    ]
+
+
+def test_a_replayed_question_closes_its_letter(step, gateway):
+    """Answered from the key, by the gateway, and again."""
+    step.ask(replay_id=new_message_id())
+    step.die_in_the_call(gateway)
+    step.ask(replay_id=new_message_id())
+    step.ask(number=2, replay_id=new_message_id())
+
+    assert step.said() == ["authorization_not_found", *["payment_authorized"] * 2]
+    reports = OutboxMessage.objects.using(BILLING).filter(
+        headers__correlation_id=str(step.order_id), type="operations.replay_succeeded.v1"
+    )
+    assert len(reports) == 3
+
+
+def test_a_question_too_old_to_be_told_from_an_answered_one_is_a_dead_letter(step):
+    with transaction.atomic(using=BILLING):
+        KeyRetention.objects.using(BILLING).update_or_create(
+            service="billing", defaults={"keys_kept_since": LONG_AGO, "raised_at": utc_now()}
+        )
+
+    with pytest.raises(Rejected, match="older than the keys that billing keeps"):
+        step.ask(occurred_at=LONG_AGO - timedelta(days=1))
+
+    assert step.said() == []
 
 
 def test_a_capture_is_found_too(step, gateway):
@@ -163,11 +187,11 @@ def test_a_capture_is_found_too(step, gateway):
     command = CapturePayment(order_id=step.order_id)
     gateway.before_answer.append(killed)
     with pytest.raises(Killed):
-        consume("billing", a_delivery(command, step._envelope(command, key)))
-    IdempotencyKey.objects.using("billing").filter(key=key).update(lease_until=timezone.now())
+        consume("billing", a_delivery(command, step.envelope(command, key)))
+    IdempotencyKey.objects.using(BILLING).filter(key=key).update(lease_until=utc_now())
     question = FindCapture(order_id=step.order_id)
 
-    consume("billing", a_delivery(question, step._envelope(question, key.replace("action", "question:1"))))
+    consume("billing", a_delivery(question, step.envelope(question, key.replace("action", "question:1"))))
 
-    assert Payment.objects.get(order_id=step.order_id).state == "captured"
+    assert step.state == "captured"
     assert step.said()[-1] == "payment_captured"

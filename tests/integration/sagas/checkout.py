@@ -2,15 +2,26 @@
 
 from uuid import UUID, uuid4
 
+import msgspec
+
 from contracts.message import Event
 from contracts.orders import OrderPlaced
 from messaging.envelope import Envelope
 from messaging.models import OutboxMessage
 from sagas.batch import Incoming
 from sagas.checkout import CHECKOUT
+from sagas.definition import Saga
 from sagas.models import MessageRecord, SagaRecord, StepRecord
 from sagas.registry import saga_id_of
 from tests.builders import Replies, an_envelope, order_placed
+
+
+def changed(version: int, **of_ship: object) -> Saga:
+    """The checkout with another step `ship`."""
+    steps = tuple(
+        msgspec.structs.replace(step, **of_ship) if step.name == "ship" else step for step in CHECKOUT.steps
+    )
+    return Saga("checkout", version, CHECKOUT.starts, "order_id", steps)
 
 
 class Checkout:

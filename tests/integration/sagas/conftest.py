@@ -11,6 +11,8 @@ from contracts.message import Command, Message
 from messaging import topology
 from messaging.envelope import Envelope
 from messaging.publishing import Publisher, Wire
+from sagas import registry, upgrading, version_checks
+from sagas.definition import Saga
 from sagas.orchestrator import Orchestrator
 from tests.builders import an_envelope
 from tests.integration.sagas.checkout import Checkout
@@ -19,6 +21,20 @@ from tests.integration.sagas.checkout import Checkout
 @pytest.fixture
 def checkout() -> Checkout:
     return Checkout()
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Another release: these definitions instead of the shop's own."""
+
+    def these(*definitions: Saga) -> None:
+        known = {(saga.name, saga.version): saga for saga in definitions}
+        for module in (registry, upgrading, version_checks):
+            monkeypatch.setattr(module, "DEFINITIONS", known)
+        newest = {saga.name: saga for saga in sorted(definitions, key=lambda saga: saga.version)}
+        monkeypatch.setattr(registry, "_NEWEST", tuple(newest.values()))
+
+    return these
 
 
 @pytest.fixture

@@ -8,10 +8,13 @@ from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 
 from contracts.sagas import CheckDeadlines
+from contracts.shipping import ShipmentLeft
 from messaging.envelope import utc_now
 from messaging.models import FailedAttempt, OutboxMessage
-from sagas import orchestrator
+from sagas import orchestrator, upgrading
 from sagas.batch import Incoming, handle_batch
+from sagas.checkout import CHECKOUT
+from sagas.definition import Saga, Wait
 from sagas.errors import UnknownSaga
 from sagas.models import MessageRecord, SagaRecord, StepRecord
 from tests.builders import an_envelope
@@ -74,6 +77,26 @@ def test_messages_of_one_saga_in_one_batch_are_decided_in_the_order_of_arrival(c
         "confirm_order",
     ]
     assert checkout.deadline is None
+
+
+def test_news_that_a_saga_waits_for_counts_also_where_its_own_command_brought_it_about(checkout, release):
+    place, reserve, authorize, ship, *rest = CHECKOUT.steps
+    left = Wait("left", done=ShipmentLeft, deadline=600)
+    release(Saga("checkout", 1, CHECKOUT.starts, "order_id", (place, reserve, authorize, ship, left, *rest)))
+    handle_batch([checkout.start()])
+    for step, reply in (("reserve", "reserved"), ("authorize", "authorized"), ("ship", "booked")):
+        handle_batch([checkout.reply(step, getattr(checkout.replies, reply))])
+    assert checkout.step("left").status == "waiting"
+
+    handle_batch([checkout.reply("ship", checkout.replies.left)])
+
+    assert (checkout.step("left").status, checkout.step("capture").status) == ("done", "sent")
+    told = upgrading.check(upgrading.Checked())
+    assert [finding.problem for finding in told if finding.saga_id == checkout.id] == []
+    StepRecord.objects.filter(saga_id=checkout.id).update(deadline_at=None, status="done")
+    SagaRecord.objects.filter(id=checkout.id).update(
+        status="completed", current="", look_at=None, finished_at=utc_now()
+    )
 
 
 def test_a_message_that_came_before_moves_nothing(checkout):

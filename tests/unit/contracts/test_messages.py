@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from contracts import reasons
+from contracts.billing import AuthorizationNotFound, CaptureNotFound, FindAuthorization, FindCapture
 from contracts.catalogue import MESSAGE_TYPES
 from contracts.inventory import ItemReturned, ReserveStock, RestockGoods
 from contracts.message import Command, Event
@@ -25,6 +26,10 @@ EXAMPLES += [
     RecallShipment(order_id=ORDER_ID),
     RestockGoods(order_id=ORDER_ID),
     ItemReturned(sku="mug", quantity=2, order_id=ORDER_ID),
+    FindAuthorization(order_id=ORDER_ID, total=EUR_25),
+    AuthorizationNotFound(order_id=ORDER_ID),
+    FindCapture(order_id=ORDER_ID),
+    CaptureNotFound(order_id=ORDER_ID),
 ]
 
 

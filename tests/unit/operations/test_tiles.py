@@ -67,8 +67,8 @@ def test_an_order_that_is_long_under_way_is_worth_a_look(age, tone):
 
 
 def test_the_verdict_names_what_needs_somebody():
-    well = tiles.sagas(0, {}, links=NOWHERE)
-    bad = tiles.sagas(2, {"running": 1}, links=NOWHERE)
+    well = tiles.sagas(0, {}, held_up={}, links=NOWHERE)
+    bad = tiles.sagas(2, {"running": 1}, held_up={}, links=NOWHERE)
     billing = [
         Queue(name="billing", waiting=1, consumers=0),
         Queue(name="billing.dead", waiting=0, consumers=1),
@@ -85,4 +85,4 @@ def test_links_lead_only_where_somebody_may_go():
 
     assert links.to("orders.order") == "/admin/orders/order/"
     assert links.to("orders.order", status__exact="pending") == "/admin/orders/order/?status__exact=pending"
-    assert links.to("sagas.sagarecord", needs_a_person="yes") == ""
+    assert links.to("sagas.sagarecord", attention="person") == ""

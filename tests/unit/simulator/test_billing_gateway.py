@@ -44,6 +44,9 @@ def answering() -> Iterator[Callable[..., HttpGateway]]:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def do_GET(self) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -108,6 +111,77 @@ def test_a_lost_answer_is_transient_and_the_repetition_gets_it(gateway: "Gateway
 
     assert isinstance(authorize(port, key, token="tok_executes_then_times_out"), Authorized)
     assert len([entry for entry in books(gateway.url) if entry.reference == key]) == 1
+
+
+def test_what_was_carried_out_is_found_by_its_key(port: Gateway, key: str) -> None:
+    authorization = authorized(port, key + ":a/ b?")
+    port.capture(authorization=authorization, amount=PRICE, key=key + ":c")
+
+    assert port.find_authorization(key=key + ":a/ b?") == Authorized(authorization=authorization)
+    assert port.find_capture(key=key + ":c") == Captured()
+
+
+def test_what_was_never_carried_out_is_not_found(port: Gateway, key: str) -> None:
+    assert port.find_authorization(key=key) is None
+    assert port.find_capture(key=key) is None
+
+
+def test_refusals_are_found_as_they_were_said(port: Gateway, key: str) -> None:
+    authorize(port, key, token="tok_declined")
+    port.void(authorization_key=key + ":late", key=key + ":v")
+    authorize(port, key + ":late")
+    refusing = authorized(port, key + ":2", token="tok_capture_refused")
+    port.capture(authorization=refusing, amount=PRICE, key=key + ":c")
+
+    assert port.find_authorization(key=key) == Declined(reason="card_declined")
+    assert port.find_authorization(key=key + ":late") == Declined(reason="cancelled")
+    assert port.find_capture(key=key + ":c") == CaptureDeclined(reason="card_refused")
+
+
+def test_what_was_carried_out_and_never_answered_is_found(gateway: "GatewayProcess", key: str) -> None:
+    port = HttpGateway(gateway.url, 0.2)
+    with pytest.raises(TransientError):
+        authorize(port, key, token="tok_executes_then_times_out")
+
+    assert isinstance(port.find_authorization(key=key), Authorized)
+
+
+def test_a_key_of_another_operation_is_permanent(port: Gateway, key: str) -> None:
+    authorized(port, key)
+
+    with pytest.raises(PermanentError, match="one of the authorizations under the key"):
+        port.find_capture(key=key)
+
+
+def test_a_look_up_without_an_answer_is_transient(answering: Callable[..., HttpGateway], key: str) -> None:
+    for port in (HttpGateway("http://127.0.0.1:9", 1), answering(503), answering(429, b"<html>")):
+        with pytest.raises(TransientError):
+            port.find_authorization(key=key)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((200, body) for body in (b"<html>", b"{}", b'{"status_code": 200}')),
+        (200, b'{"operation": "authorizations", "status_code": 200, "response": {}}'),
+        (404, b"<html>"),
+        (404, b'{"error": {"code": "unknown_address", "message": "m"}}'),
+    ],
+)
+def test_only_the_gateway_itself_can_say_that_nothing_was_carried_out(
+    answering: Callable[..., HttpGateway], status: int, body: bytes, key: str
+) -> None:
+    """Believing a proxy's page, a saga would send again, or undo, what is done."""
+    with pytest.raises((TransientError, PermanentError)):
+        answering(status, body).find_authorization(key=key)
+
+
+def test_captured_money_is_never_voided_and_repeating_is_in_vain(port: Gateway, key: str) -> None:
+    port.capture(authorization=authorized(port, key), amount=PRICE, key=key + ":c")
+
+    for _ in range(2):
+        with pytest.raises(PermanentError, match=r"409 \(authorization_captured\)"):
+            port.void(authorization_key=key, key=key + ":v")
 
 
 def test_no_gateway_is_transient(key: str) -> None:

@@ -144,6 +144,47 @@ def test_an_answer_lost_by_rate_is_there_when_repeated(
     assert gateway.authorize(key=key).status == 200
 
 
+def test_a_look_up_meets_the_faults_of_a_call_of_its_own(
+    start_gateway: Callable[..., "GatewayProcess"], key: str
+) -> None:
+    gateway = start_gateway(GATEWAY_HANG_SECONDS="0")
+    address = f"/v1/operations/{key}"
+    authorization = gateway.authorized(key=key)
+
+    with gateway.faults(outage_rate=1):
+        assert [gateway.get(address).status for _ in range(3)] == [503] * 3
+    with gateway.faults(timeout_rate=1, latency_ms=120):
+        begun = time.monotonic()
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            gateway.get(address)
+        assert time.monotonic() - begun >= 0.12
+        assert gateway.get(address).json()["response"]["id"] == authorization, "the second answer comes"
+    with gateway.faults(error_rate=1):
+        statuses = [gateway.get(address).status for _ in range(4)]
+
+    assert statuses in ([503, 200, 200, 200], [503, 503, 200, 200])
+    assert "Traceback" not in gateway.log.read_text()
+
+
+def test_a_card_that_loses_answers_does_not_keep_its_operation_from_being_looked_up(
+    start_gateway: Callable[..., "GatewayProcess"], key: str
+) -> None:
+    gateway = start_gateway(GATEWAY_HANG_SECONDS="0")
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        gateway.authorize("tok_executes_then_times_out", key=key)
+
+    assert gateway.get(f"/v1/operations/{key}").json()["response"]["status"] == "authorized"
+
+
+def test_what_failed_without_being_carried_out_is_not_found(gateway: "GatewayProcess", key: str) -> None:
+    with gateway.faults(outage_rate=1):
+        assert gateway.authorize(key=key).status == 503
+
+    found = gateway.get(f"/v1/operations/{key}")
+
+    assert (found.status, found.json()["error"]["code"]) == (404, "unknown_key")
+
+
 def test_latency_delays_every_operation(gateway: "GatewayProcess") -> None:
     with gateway.faults(latency_ms=120):
         begun = time.monotonic()
