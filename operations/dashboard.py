@@ -12,10 +12,10 @@ from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter
 from eventstore.admin_columns import Tone
 from operations import day_charts, figures, tiles
+from operations.board import Links, OutboxRow, QueueRow, Tile
 from operations.broker import Asking, Broker
 from operations.charts import Chart
 from operations.figures import DatabaseFigures
-from operations.tiles import Links, OutboxRow, QueueRow, Tile
 from sagas.models import sagas_for_a_person
 
 

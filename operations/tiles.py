@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
-
-import msgspec
 
 from deadletters.models import LetterJob
 from eventstore.admin_columns import Tone
 from eventstore.relative_times import span
 from messaging.topology import DEAD
+from operations.board import Line, Links, OutboxRow, QueueRow, Tile
 from operations.broker import Broker, Queue
 from operations.figures import MOST, MOST_OUTBOX, DatabaseFigures, OrderFigures
 from orders.models import Order
@@ -22,62 +20,6 @@ STUCK = timedelta(minutes=1)
 """A message that is due is sent within milliseconds: it is late, and then nobody sends it at all."""
 ORCHESTRATED = "sagas"
 """The queue that is consumed by orchestrators instead of workers."""
-
-
-class Links:
-    """Addresses of the admin's lists that somebody may look at, by the model's label; empty for all others."""
-
-    def __init__(self, lists: Mapping[str, str]) -> None:
-        self._lists = lists
-
-    def to(self, label: str, **asked: object) -> str:
-        """The list of `app.model`, of the rows for which all of `asked` holds."""
-        address = self._lists.get(label, "")
-        return f"{address}?{urlencode(asked)}" if address and asked else address
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One more thing that a tile tells, perhaps with its own page."""
-
-    text: str
-    url: str = ""
-    tone: Tone = Tone.QUIET
-
-
-class Tile(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` counts what `word` says; `state` puts into words what the tone colours."""
-
-    title: str
-    number: str
-    word: str
-    tone: Tone
-    state: str
-    url: str = ""
-    lines: tuple[Line, ...] = ()
-
-
-class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The outbox of one database."""
-
-    database: str
-    url: str
-    due: str
-    oldest: str
-    later: str
-    refused: str
-    tone: Tone
-    state: str
-
-
-class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One service's queue, who consumes it, and the queue of its dead letters."""
-
-    name: str
-    url: str
-    waiting: str
-    uncollected: str
-    tone: Tone
-    state: str
 
 
 def counted(number: int, most: int) -> str:

@@ -6,11 +6,12 @@ import pytest
 
 from eventstore.admin_columns import Tone
 from operations import tiles
+from operations.board import Links
 from operations.broker import Broker, Queue
 from operations.figures import MOST, MOST_OUTBOX, DatabaseFigures, DueRows, OrderFigures, RefusedRows
 
 NOW = datetime(2026, 11, 23, 12, 0, 7, tzinfo=UTC)
-NOWHERE = tiles.Links({})
+NOWHERE = Links({})
 SERVICES = {"orders": "orders", "sagas": "default", "operations": "default"}
 
 
@@ -81,7 +82,7 @@ def test_the_verdict_names_what_needs_somebody():
 
 
 def test_links_lead_only_where_somebody_may_go():
-    links = tiles.Links({"orders.order": "/admin/orders/order/"})
+    links = Links({"orders.order": "/admin/orders/order/"})
 
     assert links.to("orders.order") == "/admin/orders/order/"
     assert links.to("orders.order", status__exact="pending") == "/admin/orders/order/?status__exact=pending"
