@@ -28,7 +28,9 @@ DBOS_PROCESSES = 2
 DBOS_THREADS = 8
 TRANSACTIONS, STEPS = "transactions", "steps"
 """How DBOS runs a step: in the transaction of its checkpoint, so that it takes effect exactly once, or before it."""
-PACE = 0.02
+PACE, CLOSE_PACE = 0.1, 0.02
+"""Seconds between looks at the rows, which cost the database half a millisecond each; the second when most is done."""
+MOST = 0.9
 LONGEST = 300.0
 
 _EFFECTS = "SELECT step, sum(value)::bigint, sum(version)::bigint FROM benchmarks_effect GROUP BY step"
@@ -55,13 +57,14 @@ class Carrier:
     Those who only take orders while they run (`is_asked`) do not stand still before.
     """
 
+    stage: Stage
     place: Place
     processes: Sequence[Running]
     start: Callable[[list[Order]], None]
     unfinished: str
     is_asked: bool = False
     spent: list[float] = field(default_factory=list)
-    """Milliseconds of processor time for one saga, turn by turn, without the servers' part."""
+    """Milliseconds of processor time for one saga, turn by turn, with the servers' part where it is known."""
 
     def contender(self, count: int, *, is_deliverable: bool = True) -> Contender:
         def contend(share: float) -> float:
@@ -78,9 +81,9 @@ class Carrier:
                 cursor.execute(statement)
                 return list(cursor.fetchall())
 
-        def wait(condition: Callable[[], bool]) -> None:
+        def wait(condition: Callable[[], bool], *, every: float = CLOSE_PACE) -> None:
             what = f"{len(given)} sagas to end"
-            wait_while_running(condition, *self.processes, what=what, timeout=LONGEST, every=PACE)
+            wait_while_running(condition, *self.processes, what=what, timeout=LONGEST, every=every)
 
         each = _HAPPY if given[0]["is_deliverable"] else _UNDONE
         changes = len(given) * sum(versions for _, versions in each.values())
@@ -95,6 +98,7 @@ class Carrier:
             began, used = time.perf_counter(), self._cpu()
             if self.is_asked:
                 self.start(given)
+            wait(lambda: ask(_VERSIONS)[0][0] - already >= MOST * changes, every=PACE)
             wait(lambda: ask(_VERSIONS)[0][0] - already >= changes)
             wait(lambda: not ask(f"SELECT EXISTS ({self.unfinished})")[0][0])
             seconds = time.perf_counter() - began
@@ -112,7 +116,8 @@ class Carrier:
             observer.close()
 
     def _cpu(self) -> float:
-        return sum(cpu_seconds(process.process.pid) for process in self.processes)
+        own = sum(cpu_seconds(process.process.pid) for process in self.processes)
+        return own + (self.stage.cpu_seconds_of_servers() or 0.0)
 
 
 def make_sure_of_effects(step: str, each: tuple[int, int], *, sagas: int, value: int, changes: int) -> None:
@@ -137,7 +142,7 @@ def makegood(stage: Stage, place: Place) -> Iterator[dict[Start, Carrier]]:
         ]
         wait_for_consumers(place, processes, workers=1)
         yield {
-            kind: Carrier(place, processes, _taking(place, kind), _UNFINISHED)
+            kind: Carrier(stage, place, processes, _taking(place, kind), _UNFINISHED)
             for kind in (OrderTaken, OrderTakenInBatch)
         }
 
@@ -184,7 +189,7 @@ def bare_chain(stage: Stage, place: Place) -> Iterator[Carrier]:
         worker,
         starter,
     ):
-        yield Carrier(place, [worker], lambda given: _ask(starter, given), "SELECT 1 WHERE false")
+        yield Carrier(stage, place, [worker], lambda given: _ask(starter, given), "SELECT 1 WHERE false")
 
 
 @contextmanager
@@ -200,7 +205,7 @@ def celery_saga(stage: Stage, place: Place, python: Path) -> Iterator[Carrier]:
         worker,
         starter,
     ):
-        yield Carrier(place, [worker], lambda given: _ask(starter, given), unfinished)
+        yield Carrier(stage, place, [worker], lambda given: _ask(starter, given), unfinished)
 
 
 @contextmanager
@@ -253,7 +258,7 @@ def dbos(stage: Stage, place: Place, python: Path, *, how: str) -> Iterator[Carr
             list(pool.map(_ask, processes, shares))
 
         unfinished = "SELECT 1 FROM dbos.workflow_status WHERE status NOT IN ('SUCCESS', 'ERROR')"
-        yield Carrier(place, processes, start, unfinished, is_asked=True)
+        yield Carrier(stage, place, processes, start, unfinished, is_asked=True)
 
 
 def _ask(process: Running, given: list[Order]) -> None:

@@ -39,4 +39,4 @@ IN_BATCHES = Saga("benchmark_in_batches", version=1, starts=OrderTakenInBatch, u
 ))
 # fmt: on
 
-SHAPES.update({(saga.name, saga.version): saga.shape for saga in (ONE_BY_ONE, IN_BATCHES)})
+SHAPES.update({(saga.name, saga.version): saga.outline for saga in (ONE_BY_ONE, IN_BATCHES)})

@@ -19,9 +19,10 @@ from psycopg2 import sql
 from benchmarks.errors import BenchmarkError
 from benchmarks.messages import REPLIES, SERVICE
 from benchmarks.peers.saga_names import STEPS
-from benchmarks.processes import family
+from benchmarks.processes import cpu_seconds, family
 from benchmarks.saga_messages import SERVICES as SAGA_SERVICES
 from benchmarks.waiting import PACE, wait_until
+from launcher.state import State
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNTERS = 2000
@@ -114,6 +115,13 @@ class Stage:
         """None where its virtualenv has not been made."""
         python = self.other_peers.get(name)
         return python if python is not None and python.exists() else None
+
+    def cpu_seconds_of_servers(self) -> float | None:
+        """What PostgreSQL and RabbitMQ have used; None where they are not the launcher's own on this machine."""
+        state = State(self.folder.parent)
+        found = [state.identity(name) for name in ("postgres", "rabbitmq")]
+        servers = [server for server in found if server is not None]
+        return sum(cpu_seconds(server.pid) for server in servers) if len(servers) == 2 else None
 
     def place(self, name: str) -> Place:
         """The place of that name; made, migrated and with its topology when it is first asked for."""

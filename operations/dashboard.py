@@ -11,11 +11,11 @@ from deadletters import tallies
 from deadletters.filtering import LetterFilter
 from deadletters.models import DeadLetter
 from eventstore.admin_columns import Tone
-from operations import day_charts, figures, saga_tile, tiles
+from operations import day_charts, figures, tiles
+from operations.board import Links, OutboxRow, QueueRow, Tile
 from operations.broker import Asking, Broker
 from operations.charts import Chart
 from operations.figures import DatabaseFigures
-from operations.tiles import Links, OutboxRow, QueueRow, Tile
 from sagas.models import sagas_for_a_person
 
 
@@ -76,7 +76,7 @@ def put_together(
     desk = (of_default.desk if of_default else None) or figures.DeskFigures(sagas={}, jobs={})
     shown = [
         tiles.orders(orders, now=now, since=since, links=links),
-        saga_tile.sagas(for_a_person, desk.sagas, held_up=desk.held_up, links=links),
+        tiles.sagas(for_a_person, desk.sagas, held_up=desk.held_up, links=links),
         tiles.letters(open_letters, replaying, broker, links=links),
         tiles.jobs(desk.jobs, links=links),
         tiles.gateways(known, now=now, links=links),

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
-
-import msgspec
 
 from deadletters.models import LetterJob
 from eventstore.admin_columns import Tone
 from eventstore.relative_times import span
 from messaging.topology import DEAD
+from operations.board import Line, Links, OutboxRow, QueueRow, Tile
 from operations.broker import Broker, Queue
 from operations.figures import MOST, MOST_OUTBOX, DatabaseFigures, OrderFigures
 from orders.models import Order
+from sagas.state import SagaStatus
 
 SLOW_ORDER = timedelta(minutes=5)
 """An order that is under way for longer is worth a look."""
@@ -21,62 +20,6 @@ STUCK = timedelta(minutes=1)
 """A message that is due is sent within milliseconds: it is late, and then nobody sends it at all."""
 ORCHESTRATED = "sagas"
 """The queue that is consumed by orchestrators instead of workers."""
-
-
-class Links:
-    """Addresses of the admin's lists that somebody may look at, by the model's label; empty for all others."""
-
-    def __init__(self, lists: Mapping[str, str]) -> None:
-        self._lists = lists
-
-    def to(self, label: str, **asked: object) -> str:
-        """The list of `app.model`, of the rows for which all of `asked` holds."""
-        address = self._lists.get(label, "")
-        return f"{address}?{urlencode(asked)}" if address and asked else address
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One more thing that a tile tells, perhaps with its own page."""
-
-    text: str
-    url: str = ""
-    tone: Tone = Tone.QUIET
-
-
-class Tile(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` counts what `word` says; `state` puts into words what the tone colours."""
-
-    title: str
-    number: str
-    word: str
-    tone: Tone
-    state: str
-    url: str = ""
-    lines: tuple[Line, ...] = ()
-
-
-class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The outbox of one database."""
-
-    database: str
-    url: str
-    due: str
-    oldest: str
-    later: str
-    refused: str
-    tone: Tone
-    state: str
-
-
-class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One service's queue, who consumes it, and the queue of its dead letters."""
-
-    name: str
-    url: str
-    waiting: str
-    uncollected: str
-    tone: Tone
-    state: str
 
 
 def counted(number: int, most: int) -> str:
@@ -121,6 +64,38 @@ def orders(figures: OrderFigures | None, *, now: datetime, since: datetime, link
         state=state,
         url=url,
         lines=(Line(text=named), *of_the_day, Line(text=f"{still:,} pending")),
+    )
+
+
+def sagas(
+    for_a_person: int, unfinished: Mapping[str, int], *, held_up: Mapping[str, int], links: Links
+) -> Tile:
+    """Those that wait for somebody to decide, those that go on by themselves, and what holds some of these up."""
+    return Tile(
+        title="Sagas",
+        number=counted(for_a_person, MOST),
+        word=plural(for_a_person, "needs a person", "need a person"),
+        tone=Tone.BAD if for_a_person else Tone.GOOD,
+        state="somebody is to decide" if for_a_person else "all go on by themselves",
+        url=links.to("sagas.sagarecord", attention="person"),
+        lines=(
+            *(
+                Line(
+                    text=f"{counted(unfinished.get(status, 0), MOST)} {status}",
+                    url=links.to("sagas.sagarecord", status__exact=status),
+                )
+                for status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
+            ),
+            *(
+                Line(
+                    text=f"{counted(held_up[kind], MOST)} {words}",
+                    url=links.to("sagas.sagarecord", attention=kind),
+                    tone=Tone.WAITING,
+                )
+                for kind, words in (("overdue", "overdue"), ("withheld", "held back by a switch"))
+                if held_up.get(kind)
+            ),
+        ),
     )
 
 

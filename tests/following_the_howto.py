@@ -64,12 +64,14 @@ class Reader:
         elif block.what == "Add to":
             path.write_text(_added(path.read_text(), block.text))
         else:
-            name = block.text.split(" = ", 1)[0]
-            text, number = re.subn(
-                rf"^{name} = .*\n", lambda _: block.text, path.read_text(), flags=re.MULTILINE
+            name, text = block.text.split(" = ", 1)[0], path.read_text()
+            found = re.findall(rf"^{name} = (?:\(\n(?:    .*\n)+\)|.*)\n", text, flags=re.MULTILINE)
+            assert len(found) == 1, f"{block.path} has {len(found)} lines {name} = …"
+            lost = set(re.findall(r'"[^"]+"', found[0])) - set(re.findall(r'"[^"]+"', block.text))
+            assert not lost, (
+                f"{name} has {', '.join(sorted(lost))}, which {PAGE.name} leaves out: add it there"
             )
-            assert number == 1, f"{block.path} has {number} lines {name} = …"
-            path.write_text(text)
+            path.write_text(text.replace(found[0], block.text))
 
     def run(self, script: str, environment: dict[str, str]) -> str:
         """Run the lines as a terminal would; returns what they print, and fails where one fails."""

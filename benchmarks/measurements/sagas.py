@@ -58,12 +58,12 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
         carriers = {name: ours[kind] for name, kind in KINDS.items()}
         with ExitStack() as stack:
             everybody = {**carriers, **_peers(stage, small, stack)}
-            happy = in_turns(_contenders(everybody, scale), turns=scale.turns, longest=scale.longest * 1.2)
+            happy = in_turns(_contenders(everybody, scale), turns=scale.turns, longest=scale.longest)
             spent = {name: statistics.median(carrier.spent) for name, carrier in everybody.items()}
             undone = in_turns(
                 _contenders(everybody, scale, is_deliverable=False),
                 turns=max(1, scale.turns - 2),
-                longest=scale.longest * 0.8,
+                longest=scale.longest * 0.6,
             )
         waits = {
             name: _latency(stage, carriers[name], kind.__name__, peak=happy[name].median, scale=scale)
@@ -87,7 +87,7 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
             ),
             *_against(undone, prefix="undone, "),
             *(
-                Figure("sagas", f"the processes' time for a saga, {name}", milliseconds, unit="ms")
+                Figure("sagas", f"processor time for a saga, {name}", milliseconds, unit="ms")
                 for name, milliseconds in spent.items()
             ),
             *(
@@ -136,6 +136,9 @@ def measure(stage: Stage, scale: Scale) -> Outcome:
             "ours": f"a relay, an orchestrator, three workers with {CHILDREN} child each; the project's settings",
             "DBOS": f"{DBOS_PROCESSES} processes, {DBOS_THREADS} workflows at a time in each",
             "celery-saga and chain": f"prefork, {CHILDREN_OF_PEERS} children, acks_late, prefetch 4 each, confirms",
+            "processor time": "of the processes, PostgreSQL and RabbitMQ"
+            if stage.cpu_seconds_of_servers() is not None
+            else "of the processes, without the servers",
             "finished sagas": scale.finished_sagas,
             **filled,
             "arrivals": f"exponential gaps, seed {SEED}",
@@ -249,6 +252,6 @@ def _beside_a_million(
         for size, those in carriers.items()
         for name, contend in _contenders(those, scale).items()
     }
-    series = in_turns(contenders, turns=scale.turns, longest=scale.longest)
+    series = in_turns(contenders, turns=scale.turns, longest=scale.longest * 0.6)
     size = large.place.query("SELECT pg_size_pretty(pg_database_size(current_database()))")[0][0]
     return series, {"size of the database with them": size, "seconds to fill": round(filled)}

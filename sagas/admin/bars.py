@@ -85,7 +85,7 @@ def _drawn(row: Row, *, first: datetime, last: datetime) -> SafeString:
 def _tone(row: Row) -> str:
     if row.kind in (Kind.PAUSED, Kind.HELD_BACK):
         return "quiet"
-    if row.is_refused:
+    if row.is_refused or row.is_given_up:
         return "bad"
     if row.end is None:
         return "waiting"

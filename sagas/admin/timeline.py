@@ -35,7 +35,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Something that lasted from `begin` to `end`, or lasts still.
 
     `sent` and `asked` are when its command and the questions about it went out, `missed` when an answer had been
-    awaited in vain. `still` is for how long of that time a pause switch let its deadline stand still.
+    awaited in vain; what `is_given_up` ended without any. `still` is for how long of that time a pause switch let its deadline stand still.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     begin: datetime
     end: datetime | None = None
     is_refused: bool = False
+    is_given_up: bool = False
     sent: tuple[datetime, ...] = ()
     asked: tuple[datetime, ...] = ()
     missed: tuple[datetime, ...] = ()
@@ -149,6 +150,7 @@ def _of_command(
             and said is not None
             and step.refused is not None
             and said.type == step.refused.wire_type,
+            is_given_up=said is None and ended is not None,
             sent=sent,
             asked=_times(own, "sent", step.ask.wire_type) if step.ask and kind is Kind.STEP else (),
             missed=tuple(note.at for note in own if note.direction == "time" and sent[0] <= note.at <= last),
@@ -201,6 +203,8 @@ def words(row: Row, *, now: datetime) -> str:
     told = [took if row.end else f"{took} so far"]
     if row.is_refused:
         told.append("refused")
+    if row.is_given_up:
+        told.append("without an answer")
     if len(row.sent) > 1:
         told.append(f"sent {_often(len(row.sent))}")
     if row.asked:

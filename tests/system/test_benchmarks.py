@@ -18,7 +18,7 @@ from tests.conftest import unavailable
 from tests.databases import Databases
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASUREMENTS = {"relay", "handling", "latency", "memory", "desk"}
+MEASUREMENTS = {"relay", "handling", "latency", "memory", "desk", "sagas"}
 """All but `scale`, whose filling of tables takes half of the time."""
 
 

@@ -5,12 +5,12 @@
 
 const PAUSE = 2000;
 
-// What stands above: open letters, and what switches hold back.
+// What stands above: open letters, and what switches hold back; and the facts of the saga below.
 async function updateAround() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
   if (!answer.ok) return;
   const found = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const selector of ["#rooms", "#news"]) {
+  for (const selector of ["#rooms", "#news", "fieldset.module.aligned"]) {
     const shown = document.querySelector(selector);
     const fresh = found.querySelector(selector);
     if (shown && fresh && !shown.contains(document.activeElement)) shown.replaceWith(fresh);

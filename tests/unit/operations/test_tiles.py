@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eventstore.admin_columns import Tone
-from operations import saga_tile, tiles
+from operations import tiles
+from operations.board import Links
 from operations.broker import Broker, Queue
 from operations.figures import MOST, MOST_OUTBOX, DatabaseFigures, DueRows, OrderFigures, RefusedRows
 
 NOW = datetime(2026, 11, 23, 12, 0, 7, tzinfo=UTC)
-NOWHERE = tiles.Links({})
+NOWHERE = Links({})
 SERVICES = {"orders": "orders", "sagas": "default", "operations": "default"}
 
 
@@ -67,8 +68,8 @@ def test_an_order_that_is_long_under_way_is_worth_a_look(age, tone):
 
 
 def test_the_verdict_names_what_needs_somebody():
-    well = saga_tile.sagas(0, {}, held_up={}, links=NOWHERE)
-    bad = saga_tile.sagas(2, {"running": 1}, held_up={}, links=NOWHERE)
+    well = tiles.sagas(0, {}, held_up={}, links=NOWHERE)
+    bad = tiles.sagas(2, {"running": 1}, held_up={}, links=NOWHERE)
     billing = [
         Queue(name="billing", waiting=1, consumers=0),
         Queue(name="billing.dead", waiting=0, consumers=1),
@@ -81,7 +82,7 @@ def test_the_verdict_names_what_needs_somebody():
 
 
 def test_links_lead_only_where_somebody_may_go():
-    links = tiles.Links({"orders.order": "/admin/orders/order/"})
+    links = Links({"orders.order": "/admin/orders/order/"})
 
     assert links.to("orders.order") == "/admin/orders/order/"
     assert links.to("orders.order", status__exact="pending") == "/admin/orders/order/?status__exact=pending"

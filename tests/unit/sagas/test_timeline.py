@@ -97,6 +97,7 @@ def test_what_was_given_up_ends_where_it_was_begun_to_be_undone():
     step, undo = told(PLAIN, sent(PLAIN, "a", 0), sent(PLAIN, "a", 60, field="undo"), now=99)
 
     assert (step.end, undo.begin, undo.end) == (at(60), at(60), None)
+    assert words(step, now=at(99)) == "1 min 0 s, without an answer"
 
 
 def test_what_waits_and_what_lets_time_pass_has_a_row():
