@@ -1,6 +1,6 @@
 """The measured saga, with commands that are handled one by one and with commands that are handled in batches.
 
-No release carries on a saga of another here, so their shapes are listed where they are made.
+No release carries on a saga of another here, so they are listed as released where they are made.
 """
 
 from benchmarks.saga_messages import (
