@@ -35,7 +35,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Something that lasted from `begin` to `end`, or lasts still.
 
     `sent` and `asked` are when its command and the questions about it went out, `missed` when an answer had been
-    awaited in vain; what `is_given_up` ended without any. `still` is for how long of that time a pause switch let its deadline stand still.
+    awaited in vain; what `is_given_up` ended without any. `still` is for how long of that time a pause switch let its
+    deadline stand still.
     """
 
     name: str
