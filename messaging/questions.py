@@ -16,7 +16,7 @@ from messaging.answering import CallUnderWay, answer_again, finish, report_repla
 from messaging.breaker import Asking
 from messaging.calls import Begun
 from messaging.envelope import Envelope, utc_now
-from messaging.errors import LeaseLost, PermanentError
+from messaging.errors import PermanentError
 from messaging.handling import QuestionHandler
 from messaging.in_place import repeated_in_place
 from messaging.metrics import Outcome
@@ -44,7 +44,7 @@ def run(handler: QuestionHandler, question: Message, *, envelope: Envelope) -> O
         outcome = handler.find(action)
         is_answered = True
         _conclude(handler, question, outcome, action=action, begun=begun, envelope=envelope)
-    except (LeaseLost, CallUnderWay, Error):
+    except (CallUnderWay, Error):
         raise
     except Exception as error:
         release = idempotency.release_statement(
@@ -144,11 +144,11 @@ def _answer(event: Event, *keys: str, envelope: Envelope, work: UnitOfWork) -> N
 
 
 def _claim(own: str, *, envelope: Envelope, work: UnitOfWork) -> None:
-    """Raises `LeaseLost` where the question has been answered between two looks: the answer is on its way.
+    """Raises `CallUnderWay` where the question has been answered between two looks: it comes back and finds that.
 
     Raises `Expired` where the question is too old to be told apart from one that was answered.
     """
     consumer, database = work.service, work.database
     if not idempotency.claim([own], envelope=envelope, consumer=consumer, database=database, now=work.now):
         idempotency.lock(own, consumer=consumer, database=database)
-        raise LeaseLost("another delivery of this question has answered it")
+        raise CallUnderWay(work.now)
