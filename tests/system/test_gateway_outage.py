@@ -72,13 +72,20 @@ def waiting() -> int:
     return rows.filter(service="billing", waits_for="payment gateway").count()
 
 
+def held_back() -> int:
+    """The sagas that wait before the step: the breaker has set a pause switch for its service."""
+    return SagaRecord.objects.filter(is_withheld=True).count()
+
+
 def test_sixty_orders_outlast_a_gateway_that_is_down(patient_shop: RunningShop, capsys) -> None:
     shop = patient_shop
     set_faults(shop, outage_rate=1)
     mended_at = utc_now() + OUTAGE
     orders = [shop.place_order(card="declined" if number % 10 == 0 else "approved") for number in range(60)]
     wait_until(is_open, what="the breaker to open")
-    wait_until(lambda: waiting() >= 30, what="the messages to wait for the payment gateway")
+    wait_until(
+        lambda: waiting() + held_back() >= 30, what="messages and sagas to wait for the payment gateway"
+    )
     wait_until(lambda: utc_now() >= mended_at, what="the end of the outage")
     asked = breaker().failures
     attempts = FailedAttempt.objects.using(settings.SERVICES["billing"]).filter(consumer="billing")
