@@ -14,7 +14,7 @@ from messaging.failpoints import failpoint
 from messaging.unit_of_work import UnitOfWork, unit_of_work
 from sagas import records
 from sagas.decide import begin, decide
-from sagas.errors import UnknownSaga
+from sagas.errors import NotBegunYet, UnknownSaga
 from sagas.handlers import SERVICE
 from sagas.incoming import DeadlinePassed, Happened, Replied, Started
 from sagas.moves import Decision, Policy
@@ -39,7 +39,7 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
     """Move the sagas that these messages are for, in one transaction; a message that came before moves nothing.
 
     Every replay among them is reported as handled. Raises `UnknownSaga` for a message to a saga that is not there, and
-    then nothing of the batch has happened.
+    `NotBegunYet` for an event from outside that comes too early; then nothing of the batch has happened.
     """
     with unit_of_work(SERVICE) as work:
         fresh = _claimed(batch, work)
@@ -49,10 +49,9 @@ def handle_batch(batch: Sequence[Incoming]) -> None:
         created = _begin_new(fresh, work)
         known = _find_awaiting(fresh)
         targets = [(incoming, _targets(incoming, known)) for incoming in fresh]
-        for incoming, ids in targets:
-            if not ids:
-                _make_sure_it_is_over(incoming, known)
         locked = records.lock((saga_id for _, ids in targets for saga_id in ids), now=work.now)
+        for incoming, _ in targets:
+            _make_sure_it_is_heard(incoming, known, locked)
         notes: list[Note] = []
         # A start before what came for the same saga ahead of it: the others would find nothing begun.
         for incoming, ids in sorted(targets, key=lambda target: not _is_start(target[0])):
@@ -154,14 +153,24 @@ def _targets(incoming: Incoming, known: Pairs) -> list[UUID]:
     return list(dict.fromkeys(found))
 
 
-def _make_sure_it_is_over(incoming: Incoming, known: Pairs) -> None:
-    """An event from outside that no saga waits for any more is no news; raises `UnknownSaga` where none ever did."""
+def _make_sure_it_is_heard(incoming: Incoming, known: Pairs, locked: Locked) -> None:
+    """An event from outside that no saga waits for any more is no news; one that comes too early is.
+
+    Raises `NotBegunYet` where no such saga has begun, or where one has ended since it was looked for: it may have been
+    run again, and the new one waits.
+    """
     awaiting = awaited_by(incoming.message) if isinstance(incoming.message, Event) else set()
-    if awaiting and not any(pair in known for pair in awaiting):
-        names = " or ".join(f"{name} {key}" for name, key in sorted(awaiting))
-        raise UnknownSaga(
-            f"{incoming.envelope.type} is for the saga {names}, which is not in the database. Perhaps it has not begun "
-            "yet: replay the message when it has."
+    if not awaiting:
+        return
+    names = " or ".join(f"{name} {key}" for name, key in sorted(awaiting))
+    if incoming.envelope.saga_id is None and not any(pair in known for pair in awaiting):
+        raise NotBegunYet(
+            f"{incoming.envelope.type} is for the saga {names}, which has not begun yet. It is repeated; where that is "
+            "not enough, replay the message once the saga has begun."
+        )
+    if any(locked.sagas[each].stored.is_final for pair in awaiting for each in known.get(pair, ())):
+        raise NotBegunYet(
+            f"The saga {names} has ended just now, or is run again: who waits is looked up anew."
         )
 
 

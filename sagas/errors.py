@@ -1,6 +1,6 @@
 """The errors of the saga engine."""
 
-from messaging.errors import PermanentError
+from messaging.errors import PermanentError, TransientError
 
 
 class SagaError(Exception):
@@ -16,6 +16,10 @@ class InvalidDefinition(SagaError):
 
 class UnknownSaga(SagaError, PermanentError):
     """A reply is for a saga that is not in the database."""
+
+
+class NotBegunYet(SagaError, TransientError):
+    """An event from outside has come before what starts the saga that waits for it, or while that was run again."""
 
 
 class UnreadableDelivery(SagaError):

@@ -19,12 +19,13 @@ from messaging.models import OutboxMessage
 from sagas import batch, registry, steering
 from sagas.batch import Incoming, handle_batch
 from sagas.definition import Saga
+from sagas.errors import NotBegunYet
 from sagas.incoming import PauseSaga, RetryStep, SkipStep
 from sagas.models import MessageRecord, SagaRecord, StepRecord
 from sagas.registry import saga_id
 from tests.at_once import at_once
 from tests.builders import an_envelope
-from tests.simulation.tables import ASKING, BEGUN, WIDE, event
+from tests.simulation.tables import ASKING, BEGUN, WAITING, WIDE, event
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -50,6 +51,10 @@ class Running:
     def reply(self, step: str, kind: type[Event]) -> Incoming:
         said = kind.from_payload({"order": self.order})
         return Incoming(an_envelope(said, saga_id=self.id, step=step, step_try=1), said)
+
+    def from_outside(self, kind: type[Event]) -> Incoming:
+        said = kind.from_payload({"order": self.order})
+        return Incoming(an_envelope(said), said)
 
     def look(self) -> Incoming:
         """Its deadlines are over, and somebody looks."""
@@ -78,16 +83,16 @@ class Running:
 @pytest.fixture
 def run(committed: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Saga], Running]]:
     """Sagas that no release has; nothing of them stays."""
-    made: list[Running] = []
+    names: set[str] = set()
 
     def start(definition: Saga) -> Running:
         monkeypatch.setitem(registry.DEFINITIONS, (definition.name, definition.version), definition)
         monkeypatch.setattr(registry, "_NEWEST", (definition,))
-        made.append(Running(definition))
-        return made[-1]
+        names.add(definition.name)
+        return Running(definition)
 
     yield start
-    ids = [running.id for running in made]
+    ids = list(SagaRecord.objects.filter(name__in=names).values_list("id", flat=True))
     OutboxMessage.objects.filter(headers__saga_id__in=[str(known) for known in ids]).delete()
     OutboxMessage.objects.filter(known_key__in=[f"saga:{known}:deadline" for known in ids]).delete()
     SagaRecord.objects.filter(id__in=ids).delete()
@@ -200,6 +205,38 @@ def test_a_reply_that_comes_while_a_person_acts_waits_for_him_and_counts(run, me
     assert (record.paused_at is not None, wide.steps()["a"]) == (True, "done")
     assert DeskEntry.objects.filter(saga_id=wide.id, action="pause", outcome="done").count() == 1
     assert wide.sent().count("doc") == (wide.steps()["c"] == "sent")
+
+
+def test_an_event_from_outside_that_comes_before_the_start_is_repeated_until_it_has_begun(run):
+    elsewhere = run(WAITING)
+    word = event("WordGiven").from_payload({"order": str(uuid4())})
+    early = Incoming(an_envelope(word), word)
+
+    with pytest.raises(NotBegunYet, match=rf"for the saga waiting {word.order}, which has not begun yet"):
+        handle_batch([elsewhere.from_outside(event("WordGiven")), early])
+
+    assert elsewhere.steps()["word"] == "pending", "nothing of the batch has happened"
+    begun = BEGUN.from_payload({"order": word.order})
+    handle_batch([early, Incoming(an_envelope(begun), begun)])
+    assert StepRecord.objects.get(saga_id=saga_id("waiting", word.order), name="word").status == "done"
+
+
+def test_an_event_from_outside_is_asked_anew_where_its_saga_ends_at_that_moment(run, meet):
+    waiting = run(WAITING)
+    handle_batch([waiting.reply("a", event("ADone"))])
+    handle_batch([waiting.from_outside(event("WordDenied"))])
+    signed = waiting.from_outside(event("Signed"))
+
+    def hear() -> None:
+        with pytest.raises(NotBegunYet, match="has ended just now"):
+            handle_batch([signed])
+
+    meet(lambda: handle_batch([waiting.reply("a", event("AUndone"))]), hear)
+
+    assert SagaRecord.objects.get(id=waiting.id).status == "cancelled"
+    ended = waiting.steps()
+    handle_batch([signed])
+    assert waiting.steps() == ended, "no saga waits for it, and it is no news"
 
 
 def test_cut_off_before_its_commit_a_batch_for_two_branches_has_done_nothing_and_is_done_again(
