@@ -75,7 +75,14 @@ def keep_deadlines(sagas: Iterable[LoadedSaga], work: UnitOfWork, traces: Mappin
         due = saga.next_deadline()
         if due is not None:
             work.outgoing.append(
-                look_again(loaded, now=work.now, at=due, known_key=known_key, cause=traces.get(saga.id))
+                look_again(
+                    saga.id,
+                    loaded.correlation_id,
+                    now=work.now,
+                    at=due,
+                    known_key=known_key,
+                    cause=traces.get(saga.id),
+                )
             )
         elif loaded.stored.next_deadline() is not None:
             over.append(known_key)
@@ -84,17 +91,23 @@ def keep_deadlines(sagas: Iterable[LoadedSaga], work: UnitOfWork, traces: Mappin
 
 
 def look_again(
-    loaded: LoadedSaga, *, now: datetime, at: datetime, known_key: str | None = None, cause: str | None = None
+    saga_id: UUID,
+    correlation_id: str,
+    *,
+    now: datetime,
+    at: datetime,
+    known_key: str | None = None,
+    cause: str | None = None,
 ) -> OutgoingMessage:
     """Has the saga looked at, at this moment; with a known key in place of any other such row."""
     message_id = new_message_id()
-    command = CheckDeadlines(saga_id=loaded.state.id)
+    command = CheckDeadlines(saga_id=saga_id)
     return _message(
         Envelope(
             message_id=message_id,
             type=command.wire_type,
             idempotency_key=str(message_id),
-            correlation_id=loaded.correlation_id,
+            correlation_id=correlation_id,
             occurred_at=now,
             traceparent=tracing.child_of(cause),
         ),

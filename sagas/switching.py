@@ -4,7 +4,6 @@ While one is set, the commands that it matches are not handed out, and the deadl
 When it is lifted, every saga from which something was withheld is looked at again.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
@@ -17,7 +16,6 @@ from messaging import topology
 from messaging.envelope import Envelope, new_message_id
 from messaging.outbox_rows import OutgoingMessage, delete_statement
 from messaging.unit_of_work import UnitOfWork, unit_of_work
-from sagas import records
 from sagas.errors import WrongRequest
 from sagas.handlers import SERVICE
 from sagas.models import PauseSwitch, SagaRecord
@@ -27,7 +25,6 @@ from sagas.steering import permit
 from sagas.switches import SwitchKind
 
 SET = "sagas.set_pauseswitch"
-CHUNK = 1000
 BY_ITSELF = "by itself"
 
 
@@ -199,17 +196,12 @@ def _lift(switch_id: UUID, *, by: str, at: datetime, work: UnitOfWork) -> int | 
     if not lifted:
         return None
     work.add_statement(delete_statement([_lapse_key(switch_id)]))
-    count = 0
-    for ids in _withheld():
-        for loaded in records.look(ids, now=work.now).sagas.values():
-            work.outgoing.append(look_again(loaded, now=work.now, at=work.now))
-            count += 1
-    return count
-
-
-def _withheld() -> Iterator[list[UUID]]:
-    ids = list(SagaRecord.objects.filter(is_withheld=True).order_by("id").values_list("id", flat=True))
-    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+    withheld = SagaRecord.objects.filter(is_withheld=True).order_by("id").values_list("id", "correlation_id")
+    going_on = [
+        look_again(saga_id, correlation_id, now=work.now, at=work.now) for saga_id, correlation_id in withheld
+    ]
+    work.outgoing += going_on
+    return len(going_on)
 
 
 def _let_lapse(switch: PauseSwitch, *, work: UnitOfWork) -> None:
