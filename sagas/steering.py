@@ -88,11 +88,11 @@ def steer(
         chunk = wanted[start : start + CHUNK]
         with unit_of_work(SERVICE) as work:
             locked = records.lock(chunk, now=work.now)
-            entries = []
+            entries, notes = [], list[Note]()
             for loaded_id, decision, refusal in _decided(action, chunk, locked, now=work.now):
                 loaded = locked.sagas.get(loaded_id)
                 if decision is not None and loaded is not None:
-                    _carry_out(decision, loaded, action, told, work=work)
+                    notes += _carry_out(decision, loaded, action, told, work=work)
                     done[loaded_id] = decision.sendings
                 else:
                     refused[loaded_id] = refusal
@@ -109,7 +109,7 @@ def steer(
                     )
                 )
             DeskEntry.objects.bulk_create(entries)
-            _save(locked.sagas.values(), work)
+            _save(locked.sagas.values(), notes, work)
     return Steered(done=done, refused=refused)
 
 
@@ -153,9 +153,8 @@ def run_again(
                 state=decision.saga,
             )
             notes = [_note(saga, "fork", told, step=from_step, work=work) for saga in (loaded, fork)]
-            work.add_statement(records.note_statement(notes, now=work.now))
-            _send(decision.sendings, fork, work=work)
-            _save([loaded, fork], work)
+            notes += _send(decision.sendings, fork, work=work)
+            _save([loaded, fork], notes, work)
             desk_log.note(
                 by=operator.name,
                 action="fork",
@@ -251,13 +250,12 @@ def _begin_fork(loaded: LoadedSaga, new: NewSaga, decision: Decision, *, work: U
 
 def _carry_out(
     decision: Decision, loaded: LoadedSaga, action: Action, told: dict[str, str], *, work: UnitOfWork
-) -> None:
+) -> list[Note]:
+    """What the saga is to remember of it: that a person acted, and what was sent because of that."""
     loaded.state = decision.saga
     step = str(getattr(action, "step", ""))
-    work.add_statement(
-        records.note_statement([_note(loaded, name_of(action), told, step=step, work=work)], now=work.now)
-    )
-    _send(decision.sendings, loaded, work=work)
+    acted = _note(loaded, name_of(action), told, step=step, work=work)
+    return [acted, *_send(decision.sendings, loaded, work=work)]
 
 
 def _note(loaded: LoadedSaga, name: str, told: dict[str, str], *, step: str, work: UnitOfWork) -> Note:
@@ -272,19 +270,18 @@ def _note(loaded: LoadedSaga, name: str, told: dict[str, str], *, step: str, wor
     )
 
 
-def _send(sendings: Iterable[Sending], loaded: LoadedSaga, *, work: UnitOfWork) -> None:
+def _send(sendings: Iterable[Sending], loaded: LoadedSaga, *, work: UnitOfWork) -> list[Note]:
     sent = [outgoing(sending, loaded, cause=None, traceparent=None, now=work.now) for sending in sendings]
     work.outgoing += sent
-    if sent:
-        work.add_statement(
-            records.note_statement([note_of(message, loaded) for message in sent], now=work.now)
-        )
+    return [note_of(message, loaded) for message in sent]
 
 
-def _save(sagas: Iterable[LoadedSaga], work: UnitOfWork) -> None:
+def _save(sagas: Iterable[LoadedSaga], notes: Sequence[Note], work: UnitOfWork) -> None:
     moved = list(sagas)
     for statement in records.save_statements(moved, now=work.now):
         work.add_statement(statement)
+    if notes:
+        work.add_statement(records.note_statement(notes, now=work.now))
     keep_deadlines([loaded for loaded in moved if loaded.state != loaded.stored], work, {})
 
 
