@@ -13,7 +13,9 @@ register(
         ),
         sql="""
             SELECT ARRAY[status::text], count(*)
-            FROM (SELECT status FROM sagas_steprecord WHERE status IN ('held', 'stuck') LIMIT %(most)s) AS exhausted
+            FROM (SELECT step.status
+                  FROM sagas_sagarecord AS saga JOIN sagas_steprecord AS step ON step.saga_id = saga.id
+                  WHERE saga.needs_a_person AND step.status IN ('held', 'stuck') LIMIT %(most)s) AS exhausted
             GROUP BY status""",
         only_in="default",
     )

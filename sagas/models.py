@@ -131,9 +131,17 @@ class SagaRecord(models.Model):
 
 
 class StepRecord(models.Model):
-    """One step of one saga; see `sagas.decide` for the states and their moves."""
+    """One step of one saga; see `sagas.decide` for the states and their moves.
 
-    saga = models.ForeignKey(SagaRecord, on_delete=models.CASCADE, related_name="steps")
+    Its status is in no index, so that moving on touches none; the saga's own row says who needs a person.
+    """
+
+    saga = models.ForeignKey(
+        SagaRecord,
+        on_delete=models.CASCADE,
+        related_name="steps",
+        db_index=False,  # the constraint below begins with it
+    )
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=60)
     status = models.CharField(max_length=20, choices=_choices(StepStatus))
@@ -173,25 +181,14 @@ class StepRecord(models.Model):
                 name="steps_for_a_person_have_no_deadline",
             ),
         ]
-        indexes = [
-            # Sagas that need a person: WHERE id IN (SELECT saga_id ... WHERE status IN ('held', 'stuck'))
-            models.Index(
-                fields=["saga"], condition=Q(status__in=_NEEDS_A_PERSON), name="step_needs_a_person"
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"{self.name}: {self.status}"
 
 
-def sagas_for_a_person() -> models.QuerySet[StepRecord, Any]:
+def sagas_for_a_person() -> models.QuerySet[SagaRecord, Any]:
     """The ids of the sagas of which a step waits for somebody to decide."""
-    return (
-        StepRecord.objects.filter(status__in=NEEDS_A_PERSON)
-        .order_by()
-        .values_list("saga", flat=True)
-        .distinct()
-    )
+    return SagaRecord.objects.filter(needs_a_person=True).order_by().values_list("id", flat=True)
 
 
 class MessageRecord(models.Model):

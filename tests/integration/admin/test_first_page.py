@@ -253,7 +253,7 @@ def test_the_first_page_counts_sagas_that_need_a_person_also_where_the_letter_wa
     StepRecord.objects.filter(saga__correlation_id=order_id, name="authorize").update(
         status="held", deadline_at=None, letter_id=letter_id, discarded_letter_id=letter_id
     )
-    SagaRecord.objects.filter(correlation_id=order_id).update(status="compensating")
+    SagaRecord.objects.filter(correlation_id=order_id).update(status="compensating", needs_a_person=True)
 
     page = first_page(superuser)
 

@@ -333,6 +333,7 @@ def test_sagas_that_need_a_person_are_a_note(shop):
     saga = SagaRecord.objects.get(business_key=shop.an_order("pending"))
     for position, name in enumerate(("reserve", "authorize")):
         StepRecord.objects.create(saga=saga, position=position, name=name, status="stuck", letter_id=uuid4())
+    SagaRecord.objects.filter(id=saga.id).update(needs_a_person=True)
 
     report = audits.audit()
 

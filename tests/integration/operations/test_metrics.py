@@ -215,6 +215,7 @@ def test_steps_that_need_a_person_are_counted(broker_url):
         correlation_id=str(uuid4()),
         status="running",
         data={},
+        needs_a_person=True,
         started_at=timezone.now(),
     )
     before = scrape().get(("saga_steps_for_a_person", ("held",)), 0)
