@@ -63,7 +63,8 @@ class Pivot(Step, frozen=True):
 class Wait(Step, frozen=True):
     """A step without a command: it is done when an event comes from outside, such as a webhook or a person's word.
 
-    The event bears the saga's `unique_by` field. It may come before the saga has got there: it counts then.
+    The event bears the saga's `unique_by` field. It may come before the saga has got there: it counts then. One that
+    comes before the saga has begun is repeated like a message whose handler failed for the moment.
     """
 
 
